@@ -1,0 +1,26 @@
+//! Evidence sources of a Linux host, one file each, and what they share.
+//!
+//! Everything here is synchronous, forks nothing and writes nothing to the host. A source sees the
+//! host only through [`Host`] (a root path and an opener that leaves no trace) and gives evidence
+//! only through [`Emitter`]; it never learns about cases, networks or who reads its bytes.
+
+#![deny(unsafe_code)]
+
+mod emit;
+mod host;
+mod options;
+mod registry;
+mod source;
+#[allow(
+    unsafe_code,
+    reason = "system calls that neither std nor nix offers; each states why it is sound"
+)]
+pub mod sys;
+
+pub mod sources;
+
+pub use emit::{Emitter, FileRead, Sink, SinkClosed};
+pub use host::{Content, Dir, Entry, Host, Opened};
+pub use options::Options;
+pub use registry::{ALL, by_name};
+pub use source::{Source, Volatility, Watch};

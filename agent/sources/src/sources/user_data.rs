@@ -1,0 +1,22 @@
+//! PLACEHOLDER: to be written.
+
+use crate::{Emitter, Host, Options, SinkClosed, Source, Volatility};
+use cleanroom_evidence::Outcome;
+
+/// To be written.
+pub struct UserData;
+
+impl Source for UserData {
+    fn name(&self) -> &'static str {
+        "user-data"
+    }
+    fn about(&self) -> &'static str {
+        "to be written"
+    }
+    fn volatility(&self) -> Volatility {
+        Volatility::Temporary
+    }
+    fn collect(&self, _: &Host, _: &Options, out: &mut Emitter<'_>) -> Result<Outcome, SinkClosed> {
+        out.outcome()
+    }
+}
