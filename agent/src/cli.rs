@@ -135,10 +135,7 @@ pub fn run(command: Command) -> ExitCode {
         }
         Command::Collect(args) => {
             let json = args.json;
-            match args
-                .plan()
-                .and_then(|plan| collect(&plan).map_err(Failure::Run))
-            {
+            match args.plan().and_then(|plan| collect(&plan).map_err(Failure::Run)) {
                 Ok(collected) => report(&collected, json),
                 Err(Failure::Usage(why)) => {
                     eprintln!("error: {why}");
@@ -194,12 +191,8 @@ impl WhatArgs {
         if let Some(root) = &self.root {
             add("--root", root.into());
         }
-        self.volumes
-            .iter()
-            .for_each(|volume| add("--volume", volume.into()));
-        self.files
-            .iter()
-            .for_each(|file| add("--file", file.into()));
+        self.volumes.iter().for_each(|volume| add("--volume", volume.into()));
+        self.files.iter().for_each(|file| add("--file", file.into()));
         if let Some(size) = self.max_file_size {
             add("--max-file-size", size.to_string().into());
         }
@@ -223,24 +216,15 @@ impl CollectArgs {
                 token: self.token_file.as_deref().map(read_token).transpose()?,
                 patience: self.patience,
                 state: (!self.no_state).then(|| self.state.clone()),
-                spool_bytes: usize::try_from(self.spool)
-                    .unwrap_or(usize::MAX)
-                    .max(1 << 20),
+                spool_bytes: usize::try_from(self.spool).unwrap_or(usize::MAX).max(1 << 20),
             },
             _ => {
-                return Err(Failure::Usage(
-                    "give --collector and --ca-pin, or --output".into(),
-                ));
+                return Err(Failure::Usage("give --collector and --ca-pin, or --output".into()));
             }
         };
         let (root, bytes_per_second) = (self.what.root.clone(), self.what.max_rate);
-        Ok(Plan {
-            profile,
-            options,
-            root,
-            destination,
-            bytes_per_second,
-        })
+        let trouble = |why: &str| eprintln!("trying again: {}", printable(why.as_bytes()));
+        Ok(Plan { profile, options, root, destination, bytes_per_second, trouble })
     }
 }
 
@@ -252,16 +236,11 @@ fn read_token(path: &Path) -> Result<Token, Failure> {
         false => File::open(path).and_then(|file| file.take(1024).read_to_string(&mut text)),
     };
     read.map_err(|error| {
-        Failure::Usage(format!(
-            "cannot read the token file {}: {error}",
-            path.display()
-        ))
+        Failure::Usage(format!("cannot read the token file {}: {error}", path.display()))
     })?;
     let token: Sha256Digest = text.trim().parse().map_err(|_| {
         let path = path.display();
-        Failure::Usage(format!(
-            "{path} holds no join token (64 lower-case hexadecimal digits)"
-        ))
+        Failure::Usage(format!("{path} holds no join token (64 lower-case hexadecimal digits)"))
     })?;
     Ok(Token(*token.as_bytes()))
 }
@@ -305,11 +284,7 @@ fn print_text(out: &mut impl io::Write, collected: &Collected) -> io::Result<()>
         )?;
         if let Outcome::Partial(gaps) = &end.outcome {
             for gap in gaps.iter().take(5) {
-                let example = gap
-                    .examples
-                    .first()
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
+                let example = gap.examples.first().map(ToString::to_string).unwrap_or_default();
                 writeln!(
                     out,
                     "      {} × {}: {} (e.g. {example})",
@@ -346,9 +321,7 @@ fn print_sources(out: &mut impl io::Write, json: bool) -> io::Result<()> {
 
 /// `90`, `90s`, `250ms`, `5m`, `2h`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let bad = || format!("{text:?} is not a time, e.g. 60s, 5m, 2h");
     let number: u64 = number.parse().map_err(|_| bad())?;
@@ -384,14 +357,7 @@ mod tests {
         assert_eq!(parse_duration("2m").unwrap(), Duration::from_secs(120));
         assert_eq!(parse_duration("250ms").unwrap(), Duration::from_millis(250));
         assert_eq!(parse_size("20M").unwrap(), 20 << 20);
-        for bad in [
-            "",
-            "s",
-            "1d",
-            "-1",
-            "99999999999999999999",
-            "18446744073709551615h",
-        ] {
+        for bad in ["", "s", "1d", "-1", "99999999999999999999", "18446744073709551615h"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
             assert!(parse_size(bad).is_err(), "{bad}");
         }

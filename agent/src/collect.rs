@@ -123,12 +123,7 @@ pub fn collect(plan: &Plan) -> Result<Collected, CollectError> {
         CollectError::Root { path, source }
     })?;
     let sources = plan.profile.sources()?;
-    let job = Job {
-        plan,
-        host,
-        sources,
-        quiet,
-    };
+    let job = Job { plan, host, sources, quiet };
     match &plan.destination {
         Destination::File(path) => job.write_file(path),
         Destination::Collector { .. } => job.stream_to_collector(),
@@ -144,10 +139,7 @@ struct Job<'p> {
 
 impl Job<'_> {
     fn write_file(self, path: &Path) -> Result<Collected, CollectError> {
-        let failed = |source| CollectError::Output {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| CollectError::Output { path: path.to_owned(), source };
         let session = new_session()?;
         let file = OfflineFile::create(path, self.open(&session)?).map_err(failed)?;
         let mut sink = FrameSink::new(&file, Throttle::new(self.plan.bytes_per_second), 1, None);
@@ -155,28 +147,17 @@ impl Job<'_> {
         let last_seq = sink.last_seq();
         drop(sink);
         file.finish(last_seq).map_err(failed)?;
-        Ok(Collected {
-            session,
-            outcomes,
-            checkpoint: None,
-        })
+        Ok(Collected { session, outcomes, checkpoint: None })
     }
 
     fn stream_to_collector(self) -> Result<Collected, CollectError> {
-        let Destination::Collector {
-            collector,
-            token,
-            patience,
-            state,
-            spool_bytes,
-        } = &self.plan.destination
+        let Destination::Collector { collector, token, patience, state, spool_bytes } =
+            &self.plan.destination
         else {
             return Err(CollectError::Start("no collector".into()));
         };
-        let link = Link {
-            collector: collector.clone(),
-            patience: *patience,
-        };
+        let link =
+            Link { collector: collector.clone(), patience: *patience, trouble: self.plan.trouble };
         let state = match state {
             None => None,
             Some(asked) => StateDir::choose(asked.as_deref())
@@ -188,10 +169,7 @@ impl Job<'_> {
             .map_err(|error| CollectError::Start(error.to_string()))?;
         let (identity, session) =
             runtime.block_on(identify(&link, token.as_ref(), state.as_ref()))?;
-        let session = Session {
-            open: self.open(&session)?,
-            id: session,
-        };
+        let session = Session { open: self.open(&session)?, id: session };
         let spool = Arc::new(Spool::new(*spool_bytes));
         let (tell, told) = oneshot::channel();
         let outcomes = std::thread::scope(|scope| {
@@ -213,9 +191,7 @@ impl Job<'_> {
             };
             spool.finish();
             let delivered = sender.join().unwrap_or_else(|_| {
-                Err(TransportError::Protocol(
-                    "the sending thread ended early".into(),
-                ))
+                Err(TransportError::Protocol("the sending thread ended early".into()))
             });
             // The transport's error is the cause where both failed.
             let checkpoint = delivered?;
@@ -225,11 +201,7 @@ impl Job<'_> {
         if let Some(state) = state {
             state.clear(&link.collector.ca_pin);
         }
-        Ok(Collected {
-            session: session.id,
-            outcomes,
-            checkpoint: Some(checkpoint),
-        })
+        Ok(Collected { session: session.id, outcomes, checkpoint: Some(checkpoint) })
     }
 
     fn stream(
@@ -252,23 +224,17 @@ impl Job<'_> {
         let options = &self.plan.options;
         let outcomes = run::run(&self.host, options, &self.sources, finished, sink)?;
         let print = footprint(&self.host, &self.quiet, started);
-        sink.note(
-            "footprint",
-            &serde_json::to_value(print).unwrap_or_default(),
-        )?;
+        sink.note("footprint", &serde_json::to_value(print).unwrap_or_default())?;
         Ok(outcomes)
     }
 
     fn open(&self, session: &SessionId) -> Result<pb::Open, CollectError> {
         let small = |path: &[u8]| {
             let content = Host::live().and_then(|host| host.read(path, 4096));
-            content
-                .map(|c| String::from_utf8_lossy(&c.bytes).trim().to_owned())
-                .unwrap_or_default()
+            content.map(|c| String::from_utf8_lossy(&c.bytes).trim().to_owned()).unwrap_or_default()
         };
-        let command_line: Vec<_> = std::env::args_os()
-            .map(|arg| arg.into_encoded_bytes())
-            .collect();
+        let command_line: Vec<_> =
+            std::env::args_os().map(|arg| arg.into_encoded_bytes()).collect();
         Ok(pb::Open {
             session_id: session.to_string(),
             incarnation: random_hex(8)?,
@@ -279,11 +245,7 @@ impl Job<'_> {
             host_name: small(b"/proc/sys/kernel/hostname"),
             profile: self.plan.profile.name.clone(),
             command_line: command_line.join(&0),
-            root: self
-                .plan
-                .root
-                .as_ref()
-                .map_or_else(String::new, |r| r.display().to_string()),
+            root: self.plan.root.as_ref().map_or_else(String::new, |r| r.display().to_string()),
         })
     }
 }
@@ -313,10 +275,7 @@ async fn identify(
 
 async fn stopped() {
     use tokio::signal::unix::{SignalKind, signal};
-    match (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) {
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
         (Ok(mut interrupt), Ok(mut terminate)) => {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
         }
@@ -326,11 +285,7 @@ async fn stopped() {
 
 fn new_session() -> Result<SessionId, CollectError> {
     let time = clock().utc.to_string();
-    let stamp: String = time
-        .chars()
-        .take(19)
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
+    let stamp: String = time.chars().take(19).filter(char::is_ascii_alphanumeric).collect();
     format!("s-{}-{}", stamp.to_lowercase(), random_hex(4)?)
         .parse()
         .map_err(|error: cleanroom_evidence::BadId| CollectError::Start(error.to_string()))

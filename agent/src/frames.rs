@@ -54,15 +54,7 @@ impl<'o> FrameSink<'o> {
     ) -> Self {
         let buffer = Vec::new();
         let seq = first_seq - 1;
-        Self {
-            outbox,
-            throttle,
-            seq,
-            open: None,
-            resume,
-            stale_resume: false,
-            buffer,
-        }
+        Self { outbox, throttle, seq, open: None, resume, stale_resume: false, buffer }
     }
 
     /// True once, after the bytes of an item turned out to be others than those that the killed
@@ -90,17 +82,11 @@ impl<'o> FrameSink<'o> {
         if text.len() > MAX_NOTE_BYTES {
             text = format!("{{\"left_out\":\"{} bytes\"}}", text.len());
         }
-        self.send(FrameBody::Note {
-            kind: kind.to_owned(),
-            json: text.into(),
-        })
+        self.send(FrameBody::Note { kind: kind.to_owned(), json: text.into() })
     }
 
     fn send(&mut self, body: FrameBody) -> Result<(), SinkClosed> {
-        self.outbox.push(Frame {
-            seq: self.seq,
-            body,
-        })
+        self.outbox.push(Frame { seq: self.seq, body })
     }
 
     fn flush(&mut self) -> Result<(), SinkClosed> {
@@ -121,10 +107,7 @@ impl<'o> FrameSink<'o> {
         let Some(open) = &mut self.open else {
             return Ok(());
         };
-        let reached = open
-            .skipping
-            .as_ref()
-            .is_some_and(|(_, point)| open.length == point.offset);
+        let reached = open.skipping.as_ref().is_some_and(|(_, point)| open.length == point.offset);
         let Some((header, point)) = open.skipping.take_if(|_| reached) else {
             return Ok(());
         };
@@ -133,10 +116,7 @@ impl<'o> FrameSink<'o> {
         }
         open.framed = point.offset;
         let resume = Some((point.offset, point.sha256));
-        self.send(FrameBody::Begin {
-            header: Box::new(header),
-            resume,
-        })
+        self.send(FrameBody::Begin { header: Box::new(header), resume })
     }
 
     fn stale(&mut self) -> SinkClosed {
@@ -158,15 +138,8 @@ impl Sink for FrameSink<'_> {
     fn begin(&mut self, header: ItemHeader) -> Result<(), SinkClosed> {
         self.seq += 1;
         self.buffer.clear();
-        let point = self
-            .resume
-            .take_if(|p| p.source == header.source && p.name == header.name);
-        let mut open = Open {
-            hasher: Hasher::default(),
-            length: 0,
-            framed: 0,
-            skipping: None,
-        };
+        let point = self.resume.take_if(|p| p.source == header.source && p.name == header.name);
+        let mut open = Open { hasher: Hasher::default(), length: 0, framed: 0, skipping: None };
         match point {
             Some(point) => {
                 open.skipping = Some((header, point));
@@ -175,19 +148,14 @@ impl Sink for FrameSink<'_> {
             }
             None => {
                 self.open = Some(open);
-                self.send(FrameBody::Begin {
-                    header: Box::new(header),
-                    resume: None,
-                })
+                self.send(FrameBody::Begin { header: Box::new(header), resume: None })
             }
         }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), SinkClosed> {
         let Some(open) = &mut self.open else {
-            return Err(SinkClosed(
-                "bytes outside an item: a fault in the source".into(),
-            ));
+            return Err(SinkClosed("bytes outside an item: a fault in the source".into()));
         };
         let skip = match &open.skipping {
             Some((_, point)) => usize::try_from(point.offset - open.length).unwrap_or(usize::MAX),
@@ -209,18 +177,12 @@ impl Sink for FrameSink<'_> {
     }
 
     fn seal(&mut self, status: ItemStatus) -> Result<(), SinkClosed> {
-        if self
-            .open
-            .as_ref()
-            .is_some_and(|open| open.skipping.is_some())
-        {
+        if self.open.as_ref().is_some_and(|open| open.skipping.is_some()) {
             return Err(self.stale());
         }
         self.flush()?;
         let Some(open) = self.open.take() else {
-            return Err(SinkClosed(
-                "seal outside an item: a fault in the source".into(),
-            ));
+            return Err(SinkClosed("seal outside an item: a fault in the source".into()));
         };
         let seal = Seal {
             sha256: open.hasher.finish(),
@@ -261,9 +223,7 @@ mod tests {
 
     fn item(sink: &mut FrameSink<'_>, name: &str, bytes: &[u8]) -> Result<(), SinkClosed> {
         sink.begin(header(name))?;
-        bytes
-            .chunks(100_000)
-            .try_for_each(|part| sink.write(part))?;
+        bytes.chunks(100_000).try_for_each(|part| sink.write(part))?;
         sink.seal(ItemStatus::Whole)
     }
 
@@ -306,13 +266,7 @@ mod tests {
         let frames = kept.0.borrow();
         assert!(matches!(&frames[0].body,
             FrameBody::Begin { resume: Some((333_333, _)), .. } if frames[0].seq == 5));
-        assert!(matches!(
-            &frames[1].body,
-            FrameBody::Chunk {
-                offset: 333_333,
-                ..
-            }
-        ));
+        assert!(matches!(&frames[1].body, FrameBody::Chunk { offset: 333_333, .. }));
         assert!(matches!(&frames.last().unwrap().body,
             FrameBody::Seal(seal) if seal.sha256 == Sha256Digest::of(&bytes)));
     }
@@ -327,10 +281,7 @@ mod tests {
             assert!(sink.take_stale_resume());
             item(&mut sink, "/big", &now).unwrap();
             let frames = kept.0.borrow();
-            assert!(matches!(
-                frames[0].body,
-                FrameBody::Begin { resume: None, .. }
-            ));
+            assert!(matches!(frames[0].body, FrameBody::Begin { resume: None, .. }));
             assert_eq!(frames[0].seq, 5, "no number is left out");
         }
     }

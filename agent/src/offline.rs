@@ -19,30 +19,17 @@ pub struct OfflineFile {
 impl OfflineFile {
     /// Creates the file (mode 0600); one that exists already is not touched.
     pub fn create(path: &Path, open: pb::Open) -> io::Result<Self> {
-        let file = File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
         let mut writer = ArchiveWriter::new(BufWriter::with_capacity(1 << 20, file))?;
-        writer.write(&pb::AgentMessage {
-            message: Some(Message::Open(open)),
-        })?;
-        Ok(Self {
-            writer: Mutex::new(writer),
-        })
+        writer.write(&pb::AgentMessage { message: Some(Message::Open(open)) })?;
+        Ok(Self { writer: Mutex::new(writer) })
     }
 
     /// Writes the last record and syncs the file.
     pub fn finish(self, last_seq: u64) -> io::Result<()> {
-        let mut writer = self
-            .writer
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.writer.into_inner().unwrap_or_else(PoisonError::into_inner);
         let done = Message::Done(pb::Done { last_seq });
-        writer.write(&pb::AgentMessage {
-            message: Some(done),
-        })?;
+        writer.write(&pb::AgentMessage { message: Some(done) })?;
         let mut file = writer.into_inner();
         file.flush()?;
         file.get_ref().sync_all()

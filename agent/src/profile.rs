@@ -96,10 +96,7 @@ impl Profile {
         let mut text = String::new();
         std::fs::File::open(path)
             .and_then(|file| file.take(MAX_PROFILE_BYTES).read_to_string(&mut text))
-            .map_err(|source| ProfileError::Read {
-                path: path.to_owned(),
-                source,
-            })?;
+            .map_err(|source| ProfileError::Read { path: path.to_owned(), source })?;
         Self::parse(&path.display().to_string(), &text)
     }
 
@@ -125,11 +122,7 @@ impl Profile {
                     .join(", "),
             })
         };
-        let mut sources = self
-            .sources
-            .iter()
-            .map(find)
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut sources = self.sources.iter().map(find).collect::<Result<Vec<_>, _>>()?;
         sources.sort_by_key(|source| source.volatility());
         sources.dedup_by_key(|source| source.name());
         Ok(sources)
@@ -142,11 +135,7 @@ impl Profile {
             hash_executables: self.hash_executables,
             imds: self.imds,
             max_file_bytes: self.max_file_bytes.unwrap_or(defaults.max_file_bytes),
-            files: self
-                .files
-                .iter()
-                .map(|path| path.clone().into_bytes())
-                .collect(),
+            files: self.files.iter().map(|path| path.clone().into_bytes()).collect(),
             volumes: self.volumes.clone(),
             ..defaults
         }
@@ -162,14 +151,7 @@ mod tests {
         for (name, _) in BUILT_IN {
             let profile = Profile::built_in(name).unwrap();
             assert_eq!(profile.name, *name);
-            assert!(
-                profile
-                    .sources()
-                    .unwrap()
-                    .iter()
-                    .map(|s| s.volatility())
-                    .is_sorted()
-            );
+            assert!(profile.sources().unwrap().iter().map(|s| s.volatility()).is_sorted());
         }
     }
 
@@ -179,11 +161,6 @@ mod tests {
         assert!(unknown.to_string().contains("nope") && unknown.to_string().contains("crontabs"));
         let typo = Profile::parse("p", "name='p'\nabout=''\nsource=[]").unwrap_err();
         assert!(typo.to_string().contains("line 3"), "{typo}");
-        assert!(
-            Profile::built_in("everything")
-                .unwrap_err()
-                .to_string()
-                .contains("triage")
-        );
+        assert!(Profile::built_in("everything").unwrap_err().to_string().contains("triage"));
     }
 }

@@ -28,28 +28,16 @@ pub fn run(
     sink: &mut FrameSink<'_>,
 ) -> Result<Vec<SourceOutcome>, SinkClosed> {
     let mut outcomes = Vec::new();
-    let todo: Vec<_> = sources
-        .iter()
-        .copied()
-        .filter(|s| !finished.contains(s.name()))
-        .collect();
+    let todo: Vec<_> = sources.iter().copied().filter(|s| !finished.contains(s.name())).collect();
     let mut watches: Vec<Watching> = todo
         .iter()
         .filter_map(|source| {
             let watch = source.start(host, options)?;
-            Some(Watching {
-                source: *source,
-                watch,
-                started: clock(),
-                totals: (0, 0),
-            })
+            Some(Watching { source: *source, watch, started: clock(), totals: (0, 0) })
         })
         .collect();
     for source in todo {
-        if watches
-            .iter()
-            .any(|watching| watching.source.name() == source.name())
-        {
+        if watches.iter().any(|watching| watching.source.name() == source.name()) {
             continue;
         }
         if source.volatility() == Volatility::Volume {
@@ -75,10 +63,7 @@ fn one(
 ) -> Result<SourceOutcome, SinkClosed> {
     let started = clock();
     let (outcome, (items, bytes)) = if source.needs_live_host() && !host.is_live() {
-        (
-            Outcome::Absent("needs a running kernel: this is a dead disk".into()),
-            (0, 0),
-        )
+        (Outcome::Absent("needs a running kernel: this is a dead disk".into()), (0, 0))
     } else {
         loop {
             let mut out = Emitter::new(source.name(), sink);
@@ -92,14 +77,7 @@ fn one(
         }
     };
     let source = source.name().to_owned();
-    Ok(SourceOutcome {
-        source,
-        outcome,
-        started,
-        ended: clock(),
-        items,
-        bytes,
-    })
+    Ok(SourceOutcome { source, outcome, started, ended: clock(), items, bytes })
 }
 
 impl Watching {
@@ -118,10 +96,7 @@ fn finish_watches(
     sink: &mut FrameSink<'_>,
     outcomes: &mut Vec<SourceOutcome>,
 ) -> Result<(), SinkClosed> {
-    while watches
-        .iter()
-        .any(|watching| !watching.watch.remaining().is_zero())
-    {
+    while watches.iter().any(|watching| !watching.watch.remaining().is_zero()) {
         std::thread::sleep(DRAIN_EVERY);
         for watching in watches.iter_mut() {
             watching.drain(sink)?;

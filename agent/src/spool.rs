@@ -50,12 +50,7 @@ pub struct Cursor {
 impl Spool {
     /// A spool that holds at most about `limit_bytes`.
     pub fn new(limit_bytes: usize) -> Self {
-        Self {
-            inner: Mutex::default(),
-            room: Condvar::new(),
-            news: Notify::new(),
-            limit_bytes,
-        }
+        Self { inner: Mutex::default(), room: Condvar::new(), news: Notify::new(), limit_bytes }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -84,10 +79,7 @@ impl Spool {
     /// A place from which everything that is not acknowledged will be sent.
     pub fn rewind(&self) -> Cursor {
         let inner = self.lock();
-        Cursor {
-            begin_first: inner.held_begin.is_some(),
-            next: inner.gone,
-        }
+        Cursor { begin_first: inner.held_begin.is_some(), next: inner.gone }
     }
 
     /// The next frame to send; `None` when the last has been given.
@@ -118,11 +110,7 @@ impl Spool {
     /// `partial_offset` bytes.
     pub fn acknowledge(&self, seq: u64, partial_seq: u64, partial_offset: u64) {
         let mut inner = self.lock();
-        if inner
-            .held_begin
-            .as_ref()
-            .is_some_and(|begin| begin.seq <= seq)
-        {
+        if inner.held_begin.as_ref().is_some_and(|begin| begin.seq <= seq) {
             inner.held_begin = None;
         }
         while let Some(front) = inner.frames.front() {
@@ -162,10 +150,7 @@ impl Outbox for Spool {
             if inner.bytes + weight <= self.limit_bytes || inner.frames.is_empty() {
                 break;
             }
-            inner = self
-                .room
-                .wait(inner)
-                .unwrap_or_else(PoisonError::into_inner);
+            inner = self.room.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
         inner.bytes += weight;
         inner.frames.push_back(frame);
@@ -190,29 +175,15 @@ mod tests {
             read_at: Clock::default(),
             labels: Default::default(),
         });
-        Frame {
-            seq,
-            body: FrameBody::Begin {
-                header,
-                resume: None,
-            },
-        }
+        Frame { seq, body: FrameBody::Begin { header, resume: None } }
     }
 
     fn chunk(seq: u64, offset: u64, length: usize) -> Frame {
-        Frame {
-            seq,
-            body: FrameBody::Chunk {
-                offset,
-                data: vec![0; length].into(),
-            },
-        }
+        Frame { seq, body: FrameBody::Chunk { offset, data: vec![0; length].into() } }
     }
 
     fn drain(spool: &Spool) -> Vec<(u64, Option<u64>)> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut cursor = spool.rewind();
         spool.finish();
         runtime.block_on(async {
@@ -231,21 +202,11 @@ mod tests {
     #[test]
     fn a_reconnect_sends_again_just_what_is_not_durable() {
         let spool = Spool::new(1 << 20);
-        for frame in [
-            begin(1),
-            chunk(1, 0, 10),
-            begin(2),
-            chunk(2, 0, 10),
-            chunk(2, 10, 10),
-        ] {
+        for frame in [begin(1), chunk(1, 0, 10), begin(2), chunk(2, 0, 10), chunk(2, 10, 10)] {
             spool.push(frame).unwrap();
         }
         spool.acknowledge(1, 2, 10);
-        assert_eq!(
-            drain(&spool),
-            [(2, None), (2, Some(10))],
-            "the beginning is kept"
-        );
+        assert_eq!(drain(&spool), [(2, None), (2, Some(10))], "the beginning is kept");
         spool.acknowledge(2, 0, 0);
         assert_eq!(drain(&spool), []);
     }
@@ -261,12 +222,6 @@ mod tests {
         spool.acknowledge(0, 1, 4000);
         blocked.join().unwrap().unwrap();
         spool.fail("collector gone");
-        assert!(
-            spool
-                .push(begin(2))
-                .unwrap_err()
-                .to_string()
-                .contains("collector gone")
-        );
+        assert!(spool.push(begin(2)).unwrap_err().to_string().contains("collector gone"));
     }
 }

@@ -69,12 +69,7 @@ impl StateDir {
     /// The folder that was asked for, else `/run/cleanroom-agent` where `/run` is a tmpfs that we
     /// may write to, else nothing: then a killed agent cannot go on, and that is all.
     pub fn choose(asked: Option<&Path>) -> io::Result<Option<Self>> {
-        let create = |dir: &Path| {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(dir)
-        };
+        let create = |dir: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
         if let Some(dir) = asked {
             create(dir)?;
             return Ok(Some(Self(dir.to_owned())));
@@ -89,9 +84,7 @@ impl StateDir {
     /// The state that a killed agent left, if it is for this collector.
     pub fn load(&self, ca_pin: &Sha256Digest) -> Option<State> {
         let text = fs::read(self.0.join(file_name(ca_pin))).ok()?;
-        serde_json::from_slice::<State>(&text)
-            .ok()
-            .filter(|state| state.ca_pin == *ca_pin)
+        serde_json::from_slice::<State>(&text).ok().filter(|state| state.ca_pin == *ca_pin)
     }
 
     /// Saves atomically.
@@ -99,11 +92,7 @@ impl StateDir {
         let name = file_name(&state.ca_pin);
         let new = self.0.join(format!("{name}.{}", std::process::id()));
         let _ = fs::remove_file(&new);
-        let mut file = fs::File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)?;
+        let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(&serde_json::to_vec(state)?)?;
         fs::rename(&new, self.0.join(name))
     }

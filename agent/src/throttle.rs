@@ -15,10 +15,7 @@ pub struct Throttle {
 impl Throttle {
     /// `None`: no ceiling.
     pub fn new(bytes_per_second: Option<u64>) -> Self {
-        Self {
-            bytes_per_second,
-            free_at: Instant::now(),
-        }
+        Self { bytes_per_second, free_at: Instant::now() }
     }
 
     /// Accounts for bytes that are about to leave; may sleep.
@@ -47,10 +44,6 @@ mod tests {
         for _ in 0..150 {
             throttle.pass(10_000);
         }
-        assert!(
-            began.elapsed() >= Duration::from_millis(400),
-            "{:?}",
-            began.elapsed()
-        );
+        assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
     }
 }

@@ -27,31 +27,30 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Enrols once; a token is worth one try.
-pub async fn enrol(collector: &Collector, token: &[u8; 32]) -> Result<Identity, String> {
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|e| e.to_string())?;
-    let csr = CertificateParams::default()
-        .serialize_request(&key)
-        .map_err(|e| e.to_string())?;
-    let channel = collector.dial(None).await?;
-    let request = pb::EnrollRequest {
-        token: token.to_vec(),
-        csr_der: csr.der().to_vec(),
-    };
+/// Why there is no identity.
+pub enum EnrolError {
+    /// The token was not used: try again.
+    Unreachable(String),
+    /// The collector said no, or its answer is not usable; the token may be spent.
+    Refused(String),
+}
+
+/// Enrols once; a token is worth one answer.
+pub async fn enrol(collector: &Collector, token: &[u8; 32]) -> Result<Identity, EnrolError> {
+    let unfit = |error: rcgen::Error| EnrolError::Refused(error.to_string());
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(unfit)?;
+    let csr = CertificateParams::default().serialize_request(&key).map_err(unfit)?;
+    let channel = collector.dial(None).await.map_err(EnrolError::Unreachable)?;
+    let request = pb::EnrollRequest { token: token.to_vec(), csr_der: csr.der().to_vec() };
     let answer = EnrollmentClient::new(channel)
         .enroll(request)
         .await
-        .map_err(|status| format!("the collector refused the enrolment: {}", status.message()))?
+        .map_err(|status| EnrolError::Refused(status.message().to_owned()))?
         .into_inner();
+    let strange = |error: BadId| EnrolError::Refused(format!("its answer: {error}"));
     Ok(Identity {
-        case: answer
-            .case_id
-            .parse()
-            .map_err(|e| format!("the collector's answer: {e}"))?,
-        host: answer
-            .host_id
-            .parse()
-            .map_err(|e| format!("the collector's answer: {e}"))?,
+        case: answer.case_id.parse().map_err(strange)?,
+        host: answer.host_id.parse().map_err(strange)?,
         certificate_der: answer.certificate_der,
         key_der: key.serialize_der(),
         not_after_unix_seconds: answer.not_after_unix_seconds,

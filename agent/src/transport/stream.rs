@@ -105,36 +105,19 @@ pub async fn send_spool(
     established: oneshot::Sender<Established>,
 ) -> Result<String, TransportError> {
     let mut established = Some(established);
-    let (mut since, mut pause) = (Instant::now(), PAUSE.0);
+    let mut retry = Retry::new(link);
     loop {
-        let mut opened = false;
-        match converse(
-            link,
-            identity,
-            session,
-            spool,
-            &mut established,
-            &mut opened,
-        )
-        .await
-        {
+        let before = spool.delivered();
+        match converse(link, identity, session, spool, &mut established).await {
             Ok(checkpoint) => return Ok(checkpoint),
             Err(Cut::Never(error)) => return Err(error),
             Err(Cut::Later(why)) => {
-                if opened {
-                    (since, pause) = (Instant::now(), PAUSE.0);
+                if spool.delivered() > before {
+                    retry = Retry::new(link);
                 }
-                if since.elapsed() > link.patience {
-                    let waited_seconds = since.elapsed().as_secs();
-                    return Err(TransportError::Unreachable {
-                        waited_seconds,
-                        why,
-                    });
-                }
+                retry.wait(why).await?;
             }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE.1);
     }
 }
 
@@ -145,21 +128,13 @@ async fn converse(
     spool: &Arc<Spool>,
     established: &mut Option<oneshot::Sender<Established>>,
 ) -> Result<String, Cut> {
-    let pair = (
-        identity.certificate_der.as_slice(),
-        identity.key_der.as_slice(),
-    );
+    let pair = (identity.certificate_der.as_slice(), identity.key_der.as_slice());
     let channel = link.collector.dial(Some(pair)).await.map_err(Cut::Later)?;
     let (to_collector, outgoing) = mpsc::channel(2);
     let mut open = session.open.clone();
     open.clock = Some(clock_to(clock()));
-    let first = pb::AgentMessage {
-        message: Some(ToCollector::Open(open)),
-    };
-    to_collector
-        .send(first)
-        .await
-        .map_err(|_| Cut::Later("stream closed".into()))?;
+    let first = pb::AgentMessage { message: Some(ToCollector::Open(open)) };
+    to_collector.send(first).await.map_err(|_| Cut::Later("stream closed".into()))?;
     let mut incoming = EvidenceClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .capture(ReceiverStream::new(outgoing))
@@ -189,10 +164,7 @@ fn accept(
     spool: &Spool,
     established: &mut Option<oneshot::Sender<Established>>,
 ) -> Result<(), Cut> {
-    let ours = answer
-        .partial
-        .as_ref()
-        .filter(|p| p.incarnation == session.open.incarnation);
+    let ours = answer.partial.as_ref().filter(|p| p.incarnation == session.open.incarnation);
     let (partial_seq, partial_offset) = ours.map_or((0, 0), |p| (p.seq, p.offset));
     if let Some(first_time) = established.take() {
         let resume = answer.partial.map(resume_point).transpose()?;
@@ -212,12 +184,7 @@ fn resume_point(partial: pb::Partial) -> Result<ResumePoint, Cut> {
     let sha256 = Sha256Digest::try_from(partial.sha256_so_far.as_slice())
         .map_err(|_| protocol("a digest that is none"))?;
     let name = RawBytes(partial.name);
-    Ok(ResumePoint {
-        source: partial.source,
-        name,
-        offset: partial.offset,
-        sha256,
-    })
+    Ok(ResumePoint { source: partial.source, name, offset: partial.offset, sha256 })
 }
 
 async fn write(spool: Arc<Spool>, to_collector: mpsc::Sender<pb::AgentMessage>) {
@@ -230,11 +197,7 @@ async fn write(spool: Arc<Spool>, to_collector: mpsc::Sender<pb::AgentMessage>) 
         }
     }
     let done = ToCollector::Done(pb::Done { last_seq });
-    let _ = to_collector
-        .send(pb::AgentMessage {
-            message: Some(done),
-        })
-        .await;
+    let _ = to_collector.send(pb::AgentMessage { message: Some(done) }).await;
 }
 
 async fn read(
@@ -271,17 +234,9 @@ async fn next(
         let FromCollector::ClockProbe(probe) = message else {
             return Ok(message);
         };
-        let reply = pb::ClockReply {
-            nonce: probe.nonce,
-            clock: Some(clock_to(clock())),
-        };
-        let reply = pb::AgentMessage {
-            message: Some(ToCollector::ClockReply(reply)),
-        };
-        to_collector
-            .send(reply)
-            .await
-            .map_err(|_| Cut::Later("stream closed".into()))?;
+        let reply = pb::ClockReply { nonce: probe.nonce, clock: Some(clock_to(clock())) };
+        let reply = pb::AgentMessage { message: Some(ToCollector::ClockReply(reply)) };
+        to_collector.send(reply).await.map_err(|_| Cut::Later("stream closed".into()))?;
     }
 }
 
@@ -307,21 +262,13 @@ struct Retry<'l> {
 
 impl<'l> Retry<'l> {
     fn new(link: &'l Link) -> Self {
-        Self {
-            link,
-            since: Instant::now(),
-            pause: PAUSE.0,
-            last_why: String::new(),
-        }
+        Self { link, since: Instant::now(), pause: PAUSE.0, last_why: String::new() }
     }
 
     async fn wait(&mut self, why: String) -> Result<(), TransportError> {
         let waited = self.since.elapsed();
         if waited > self.link.patience {
-            return Err(TransportError::Unreachable {
-                waited_seconds: waited.as_secs(),
-                why,
-            });
+            return Err(TransportError::Unreachable { waited_seconds: waited.as_secs(), why });
         }
         if why != self.last_why {
             (self.link.trouble)(&why);

@@ -33,10 +33,7 @@ pub struct Collector {
 /// Parses `IP:PORT`, with or without `https://`. Names are refused: a static binary on a suspect
 /// host must not ask that host's resolver.
 pub fn collector_address(text: &str) -> Result<SocketAddr, String> {
-    let bare = text
-        .strip_prefix("https://")
-        .unwrap_or(text)
-        .trim_end_matches('/');
+    let bare = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
     bare.parse().map_err(|_| {
         format!("{text:?} is not IP:PORT, e.g. 10.0.0.5:7443 or [fd00::5]:7443 (names are not resolved on a suspect host)")
     })
@@ -91,9 +88,7 @@ impl ServerCertVerifier for PinnedCa {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -126,10 +121,7 @@ impl Collector {
 
     fn config(&self, identity: Option<(&[u8], &[u8])>) -> Result<ClientConfig, String> {
         let provider = Arc::new(ring::default_provider());
-        let verifier = PinnedCa {
-            pin: self.ca_pin,
-            provider: Arc::clone(&provider),
-        };
+        let verifier = PinnedCa { pin: self.ca_pin, provider: Arc::clone(&provider) };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
@@ -172,10 +164,7 @@ mod tests {
         assert!(collector_address("https://10.0.0.5:7443/").is_ok());
         assert!(collector_address("[fd00::5]:7443").is_ok());
         for bad in ["collector.example:7443", "10.0.0.5", ""] {
-            assert!(
-                collector_address(bad).unwrap_err().contains("IP:PORT"),
-                "{bad}"
-            );
+            assert!(collector_address(bad).unwrap_err().contains("IP:PORT"), "{bad}");
         }
     }
 }

@@ -66,10 +66,7 @@ impl<W: Write> ArchiveWriter<W> {
     /// Begins the file.
     pub fn new(mut to: W) -> io::Result<Self> {
         to.write_all(MAGIC)?;
-        Ok(Self {
-            to,
-            chain: Chain::default(),
-        })
+        Ok(Self { to, chain: Chain::default() })
     }
 
     /// Adds a message.
@@ -100,11 +97,7 @@ impl<R: Read> ArchiveReader<R> {
     pub fn new(mut from: R) -> Result<Self, ArchiveError> {
         let mut magic = [0u8; MAGIC.len()];
         match from.read_exact(&mut magic) {
-            Ok(()) if magic == MAGIC => Ok(Self {
-                from,
-                chain: Chain::default(),
-                record: 0,
-            }),
+            Ok(()) if magic == MAGIC => Ok(Self { from, chain: Chain::default(), record: 0 }),
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error.into()),
             _ => Err(ArchiveError::NotAnArchive),
         }
@@ -134,19 +127,14 @@ impl<R: Read> ArchiveReader<R> {
         self.record = record;
         pb::AgentMessage::decode(bytes.as_slice())
             .map(Some)
-            .map_err(|error| ArchiveError::Undecodable {
-                record,
-                why: error.to_string(),
-            })
+            .map_err(|error| ArchiveError::Undecodable { record, why: error.to_string() })
     }
 
     fn fill(&mut self, record: u64, buffer: &mut [u8]) -> Result<(), ArchiveError> {
-        self.from
-            .read_exact(buffer)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => ArchiveError::Cut { record },
-                _ => error.into(),
-            })
+        self.from.read_exact(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ArchiveError::Cut { record },
+            _ => error.into(),
+        })
     }
 }
 
@@ -158,16 +146,8 @@ mod tests {
     fn file() -> Vec<u8> {
         let mut writer = ArchiveWriter::new(Vec::new()).unwrap();
         for seq in 1..4 {
-            let chunk = pb::Chunk {
-                seq,
-                offset: 0,
-                data: vec![7; 20].into(),
-            };
-            writer
-                .write(&pb::AgentMessage {
-                    message: Some(Message::Chunk(chunk)),
-                })
-                .unwrap();
+            let chunk = pb::Chunk { seq, offset: 0, data: vec![7; 20].into() };
+            writer.write(&pb::AgentMessage { message: Some(Message::Chunk(chunk)) }).unwrap();
         }
         writer.into_inner()
     }
@@ -197,9 +177,6 @@ mod tests {
                 Err(error) => assert!(matches!(error, ArchiveError::Cut { .. }), "{error}"),
             }
         }
-        assert_eq!(
-            whole_records, 3,
-            "only between records does a prefix read well: no Done there"
-        );
+        assert_eq!(whole_records, 3, "only between records does a prefix read well: no Done there");
     }
 }

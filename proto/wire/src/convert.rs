@@ -37,11 +37,7 @@ pub enum WireError {
 }
 
 fn bounded(what: &'static str, given: usize, limit: usize) -> Result<(), WireError> {
-    if given > limit {
-        Err(WireError::TooLarge { what, given, limit })
-    } else {
-        Ok(())
-    }
+    if given > limit { Err(WireError::TooLarge { what, given, limit }) } else { Ok(()) }
 }
 
 /// The domain's clock from the wire's.
@@ -63,15 +59,11 @@ pub fn clock_to(clock: Clock) -> pb::Clock {
 }
 
 fn time_to(time: Timestamp) -> pb::Time {
-    pb::Time {
-        unix_seconds: time.unix_seconds,
-        nanoseconds: time.nanoseconds,
-    }
+    pb::Time { unix_seconds: time.unix_seconds, nanoseconds: time.nanoseconds }
 }
 
 fn time_from(time: Option<pb::Time>) -> Result<Timestamp, WireError> {
-    time.map(|t| Timestamp::new(t.unix_seconds, t.nanoseconds))
-        .ok_or(WireError::Missing("time"))
+    time.map(|t| Timestamp::new(t.unix_seconds, t.nanoseconds)).ok_or(WireError::Missing("time"))
 }
 
 impl From<Frame> for pb::AgentMessage {
@@ -83,12 +75,7 @@ impl From<Frame> for pb::AgentMessage {
                     None => (0, Vec::new()),
                 };
                 let header = Some(header_to(*header));
-                Message::Begin(pb::ItemBegin {
-                    seq,
-                    header,
-                    resume_offset,
-                    resume_sha256,
-                })
+                Message::Begin(pb::ItemBegin { seq, header, resume_offset, resume_sha256 })
             }
             FrameBody::Chunk { offset, data } => Message::Chunk(pb::Chunk { seq, offset, data }),
             FrameBody::Seal(seal) => Message::Seal(pb::ItemSeal {
@@ -110,15 +97,11 @@ impl From<Frame> for pb::AgentMessage {
                 items: end.items,
                 bytes: end.bytes,
             }),
-            FrameBody::Note { kind, json } => Message::Note(pb::Note {
-                seq,
-                kind,
-                json: json.to_vec(),
-            }),
+            FrameBody::Note { kind, json } => {
+                Message::Note(pb::Note { seq, kind, json: json.to_vec() })
+            }
         };
-        Self {
-            message: Some(message),
-        }
+        Self { message: Some(message) }
     }
 }
 
@@ -131,38 +114,24 @@ impl TryFrom<Message> for Frame {
                 let header = Box::new(header_from(begin.header)?);
                 let resume = match begin.resume_offset {
                     0 => None,
-                    offset => Some((
-                        offset,
-                        Sha256Digest::try_from(begin.resume_sha256.as_slice())?,
-                    )),
+                    offset => {
+                        Some((offset, Sha256Digest::try_from(begin.resume_sha256.as_slice())?))
+                    }
                 };
                 (begin.seq, FrameBody::Begin { header, resume })
             }
             Message::Chunk(chunk) => {
                 bounded("chunk", chunk.data.len(), Limits::CHUNK_BYTES)?;
-                (
-                    chunk.seq,
-                    FrameBody::Chunk {
-                        offset: chunk.offset,
-                        data: chunk.data,
-                    },
-                )
+                (chunk.seq, FrameBody::Chunk { offset: chunk.offset, data: chunk.data })
             }
             Message::Seal(seal) => (seal.seq, FrameBody::Seal(Box::new(seal_from(seal)?))),
-            Message::SourceEnd(end) => (
-                end.seq,
-                FrameBody::SourceEnd(Box::new(source_end_from(end)?)),
-            ),
+            Message::SourceEnd(end) => {
+                (end.seq, FrameBody::SourceEnd(Box::new(source_end_from(end)?)))
+            }
             Message::Note(note) => {
                 bounded("note", note.json.len(), MAX_NOTE_BYTES)?;
                 source_name(&note.kind)?;
-                (
-                    note.seq,
-                    FrameBody::Note {
-                        kind: note.kind,
-                        json: note.json.into(),
-                    },
-                )
+                (note.seq, FrameBody::Note { kind: note.kind, json: note.json.into() })
             }
             Message::Open(_) | Message::ClockReply(_) | Message::Done(_) => {
                 return Err(WireError::NotEvidence);
@@ -331,21 +300,17 @@ fn outcome_to(outcome: Outcome) -> pb::Outcome {
     };
     let kind = match outcome {
         Outcome::Complete => Kind::Complete(pb::Complete {}),
-        Outcome::Partial(gaps) => Kind::Partial(pb::PartialOutcome {
-            gaps: gaps.into_iter().map(gap).collect(),
-        }),
+        Outcome::Partial(gaps) => {
+            Kind::Partial(pb::PartialOutcome { gaps: gaps.into_iter().map(gap).collect() })
+        }
         Outcome::Absent(why) => Kind::Absent(why),
         Outcome::Failed(why) => Kind::Failed(why),
     };
-    pb::Outcome {
-        outcome: Some(kind),
-    }
+    pb::Outcome { outcome: Some(kind) }
 }
 
 fn outcome_from(outcome: Option<pb::Outcome>) -> Result<Outcome, WireError> {
-    let kind = outcome
-        .and_then(|o| o.outcome)
-        .ok_or(WireError::Missing("outcome"))?;
+    let kind = outcome.and_then(|o| o.outcome).ok_or(WireError::Missing("outcome"))?;
     let text = |why: String| {
         bounded("reason", why.len(), Limits::LABEL_BYTES)?;
         Ok::<_, WireError>(why)
@@ -356,23 +321,13 @@ fn outcome_from(outcome: Option<pb::Outcome>) -> Result<Outcome, WireError> {
         Kind::Failed(why) => Outcome::Failed(text(why)?),
         Kind::Partial(partial) => {
             bounded("list of gaps", partial.gaps.len(), 64)?;
-            Outcome::Partial(
-                partial
-                    .gaps
-                    .into_iter()
-                    .map(gap_from)
-                    .collect::<Result<_, _>>()?,
-            )
+            Outcome::Partial(partial.gaps.into_iter().map(gap_from).collect::<Result<_, _>>()?)
         }
     })
 }
 
 fn gap_from(gap: pb::Gap) -> Result<Gap, WireError> {
-    bounded(
-        "gap",
-        gap.operation.len().max(gap.reason.len()),
-        Limits::LABEL_BYTES,
-    )?;
+    bounded("gap", gap.operation.len().max(gap.reason.len()), Limits::LABEL_BYTES)?;
     bounded("examples of a gap", gap.examples.len(), 16)?;
     for example in &gap.examples {
         bounded("example of a gap", example.len(), Limits::NAME_BYTES)?;
@@ -406,10 +361,7 @@ mod tests {
                 link_target: Some("../x".into()),
                 ..FileMeta::default()
             }),
-            read_at: Clock {
-                utc: time,
-                boottime_ns: 9,
-            },
+            read_at: Clock { utc: time, boottime_ns: 9 },
             labels: [("place".to_owned(), "cron.d".to_owned())].into(),
         }
     }
@@ -422,10 +374,7 @@ mod tests {
     #[test]
     fn every_frame_survives_the_wire() {
         let digest = Sha256Digest::of(b"x");
-        let clock = Clock {
-            utc: Timestamp::new(1, 2),
-            boottime_ns: 3,
-        };
+        let clock = Clock { utc: Timestamp::new(1, 2), boottime_ns: 3 };
         let gap = Gap {
             operation: "open".into(),
             reason: "EACCES".into(),
@@ -447,37 +396,19 @@ mod tests {
             read_end: clock,
         };
         let bodies = [
-            FrameBody::Begin {
-                header: Box::new(header()),
-                resume: None,
-            },
-            FrameBody::Begin {
-                header: Box::new(header()),
-                resume: Some((7, digest)),
-            },
-            FrameBody::Chunk {
-                offset: 3,
-                data: vec![0; 9].into(),
-            },
-            FrameBody::Seal(Box::new(Seal {
-                status: ItemStatus::Whole,
-                ..seal.clone()
-            })),
+            FrameBody::Begin { header: Box::new(header()), resume: None },
+            FrameBody::Begin { header: Box::new(header()), resume: Some((7, digest)) },
+            FrameBody::Chunk { offset: 3, data: vec![0; 9].into() },
+            FrameBody::Seal(Box::new(Seal { status: ItemStatus::Whole, ..seal.clone() })),
             FrameBody::Seal(Box::new(seal)),
             FrameBody::SourceEnd(Box::new(end(Outcome::Complete))),
             FrameBody::SourceEnd(Box::new(end(Outcome::Partial(vec![gap])))),
             FrameBody::SourceEnd(Box::new(end(Outcome::Absent("none".into())))),
             FrameBody::SourceEnd(Box::new(end(Outcome::Failed("bad".into())))),
-            FrameBody::Note {
-                kind: "footprint".into(),
-                json: "{}".into(),
-            },
+            FrameBody::Note { kind: "footprint".into(), json: "{}".into() },
         ];
         for (at, body) in bodies.into_iter().enumerate() {
-            round_trip(Frame {
-                seq: at as u64 + 1,
-                body,
-            });
+            round_trip(Frame { seq: at as u64 + 1, body });
         }
     }
 
@@ -487,11 +418,7 @@ mod tests {
             let mut wire = header_to(header());
             change(&mut wire);
             let header = Some(wire);
-            let begin = pb::ItemBegin {
-                seq: 1,
-                header,
-                ..Default::default()
-            };
+            let begin = pb::ItemBegin { seq: 1, header, ..Default::default() };
             Frame::try_from(Message::Begin(begin))
         };
         assert!(begin(&|_| {}).is_ok());
@@ -508,18 +435,8 @@ mod tests {
             .is_err()
         );
         let data = vec![0; Limits::CHUNK_BYTES + 1].into();
-        assert!(
-            Frame::try_from(Message::Chunk(pb::Chunk {
-                seq: 1,
-                offset: 0,
-                data
-            }))
-            .is_err()
-        );
-        assert!(
-            Frame::try_from(Message::Chunk(pb::Chunk::default())).is_err(),
-            "entry 0"
-        );
+        assert!(Frame::try_from(Message::Chunk(pb::Chunk { seq: 1, offset: 0, data })).is_err());
+        assert!(Frame::try_from(Message::Chunk(pb::Chunk::default())).is_err(), "entry 0");
     }
 
     proptest! {
