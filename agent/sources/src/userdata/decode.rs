@@ -77,7 +77,7 @@ pub fn base64_whole(text: &[u8]) -> Option<Vec<u8>> {
         .collect();
     let padding = text.iter().rev().take_while(|&&b| b == b'=').count();
     let data = text.get(..text.len() - padding)?;
-    let fits = padding <= 2 && text.len() % 4 == 0 && !data.is_empty();
+    let fits = padding <= 2 && text.len().is_multiple_of(4) && !data.is_empty();
     (fits && data.iter().all(|&b| sextet(b).is_some())).then(|| base64_lenient(&text))?
 }
 
