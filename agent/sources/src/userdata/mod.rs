@@ -303,6 +303,11 @@ fn transfer_decoded<'b>(
             encodings.push(name);
             Cow::Owned(decoded)
         }
+        None if name == "base64" => {
+            notes.push("damaged base64: left as it is, without its line ends".to_owned());
+            let kept = payload.iter().copied();
+            Cow::Owned(kept.filter(|b| !b"\r\n".contains(b)).collect())
+        }
         None => {
             notes.push(format!("damaged {name}: left as it is"));
             Cow::Borrowed(payload)

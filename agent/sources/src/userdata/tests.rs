@@ -116,7 +116,7 @@ fn parts_in_every_encoding() {
         b"#cloud-boothook\n=23 x=\ny\n",
         b"--B\n\n#include\nhttp://a/x\n",
         b"--B\nContent-Type: application/x-gzip\n\nnot gzip\n",
-        b"--B\nContent-Type: text/plain\nContent-Transfer-Encoding: base64\n\nA\n",
+        b"--B\nContent-Type: text/plain\nContent-Transfer-Encoding: base64\n\nA\n=\n",
         b"--B\nContent-Type: text/x-shellscript-per-boot\n\necho\r\nx\n",
         b"--B--\n",
     ]
@@ -142,8 +142,11 @@ fn parts_in_every_encoding() {
             .notes
             .contains(&"cloud-init drops the part".to_owned())
     );
-    assert_eq!(parts[4].bytes, b"A");
-    assert_eq!(parts[4].notes, ["damaged base64: left as it is"]);
+    assert_eq!(parts[4].bytes, b"A=");
+    assert_eq!(
+        parts[4].notes,
+        ["damaged base64: left as it is, without its line ends"]
+    );
     assert_eq!(parts[5].notes.len(), 2, "{:?}", parts[5].notes);
 }
 

@@ -381,3 +381,10 @@ fn the_metadata_service_gives_all_but_credentials() {
     );
     assert_eq!(reasons.len(), 2, "{gaps:?}");
 }
+
+#[test]
+fn the_live_host_is_read_without_a_failure() {
+    let host = Host::live().unwrap();
+    let (_, outcome) = run_with(&host, Service::NotAsked("off"));
+    assert!(!matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+}
