@@ -57,28 +57,38 @@ pub fn events_from_item<L: AsRef<[u8]>>(
     lines: impl IntoIterator<Item = L>,
     take: &mut dyn FnMut(Event),
 ) {
-    let mut give = |kind: &dyn Kind, line: Option<u64>, moments: Vec<Moment>| {
-        for moment in moments {
-            take(Event::new(moment, kind.name(), host, item_seq, line));
-        }
-    };
     for kind in ALL {
-        give(*kind, None, kind.from_header(header));
+        for moment in kind.from_header(header) {
+            take(Event::new(moment, kind.name(), host, item_seq, None));
+        }
     }
+    if reads_lines(header) {
+        for (number, line) in (1u64..).zip(lines) {
+            events_from_line(host, item_seq, header, number, line.as_ref(), take);
+        }
+    }
+}
+
+/// The events of one line of a record set, for whoever reads the lines; `number` counts from 1.
+pub fn events_from_line(
+    host: &HostId,
+    item_seq: u64,
+    header: &ItemHeader,
+    number: u64,
+    line: &[u8],
+    take: &mut dyn FnMut(Event),
+) {
     let kinds = kinds_of(header);
-    if kinds.is_empty() {
+    if kinds.is_empty() || line.len() > LINE_BYTES {
         return;
     }
-    for (number, line) in (1u64..).zip(lines) {
-        let line = line.as_ref();
-        if line.len() > LINE_BYTES {
-            continue;
-        }
-        if let Ok(Value::Object(fields)) = serde_json::from_slice(line) {
-            let record = Record { fields: &fields };
-            for kind in &kinds {
-                give(*kind, Some(number), kind.from_record(&record));
-            }
+    let Ok(Value::Object(fields)) = serde_json::from_slice(line) else {
+        return;
+    };
+    let record = Record { fields: &fields };
+    for kind in kinds {
+        for moment in kind.from_record(&record) {
+            take(Event::new(moment, kind.name(), host, item_seq, Some(number)));
         }
     }
 }
