@@ -6,8 +6,7 @@
 use crate::{
     blobs::{self, Unpublished},
     case::{Inner, lock},
-    clock,
-    commit::{self, PARTIAL_BYTES},
+    clock, commit,
     error::StoreError,
     incoming::{About, Incoming},
     lines::{self, Body, ItemLine, Line, Resumed, Whose},
@@ -44,7 +43,7 @@ impl Session {
         let kept =
             state.loaded && !state.broken && commit::commit(&case, &slot, &mut state).is_ok();
         if kept {
-            set_aside(&case, &mut state)?;
+            state.set_aside(&case.quota)?;
         } else {
             slot.reload(&mut state, &case.quota)?;
         }
@@ -463,27 +462,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// What an older handle was in the middle of becomes the partial item, if it is worth it.
-fn set_aside(case: &Inner, state: &mut State) -> Result<(), StoreError> {
-    let Current::Item(item) = std::mem::replace(&mut state.current, Current::Nothing) else {
-        return Ok(());
-    };
-    let held = state
-        .waiting
-        .as_ref()
-        .map_or(PARTIAL_BYTES, |waiting| waiting.offset());
-    let dropped = if item.offset() >= held {
-        state.waiting.replace(item)
-    } else {
-        Some(item)
-    };
-    if let Some(item) = dropped {
-        item.discard()?;
-        case.quota.give(item.charge);
-    }
-    Ok(())
 }
 
 /// True when both headers are of the same object of the host.

@@ -10,6 +10,7 @@
 
 mod common;
 
+use cleanroom_store::{Actor, Event, StoreError};
 use common::*;
 use std::{
     fs,
@@ -219,4 +220,38 @@ fn a_half_made_session_or_case_is_no_obstacle() {
     put(&mut s, 1, b"n", b"x");
     s.commit().unwrap();
     assert_eq!(verified(case.reader()).len(), 1);
+}
+
+/// The custody log cannot be signed: the commit fails as a whole, and another event may take the
+/// index that its lines had named.
+#[test]
+fn a_failed_commit_leaves_no_line_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let case = case(dir.path());
+    let mut s = session(&case, "a");
+    put(&mut s, 1, b"n1", b"one");
+    s.commit().unwrap();
+    let items = session_dir(dir.path()).join("items.jsonl");
+    let log = custody_dir(dir.path()).join("entries.log");
+    let (items_before, log_before) = (fs::read(&items).unwrap(), fs::read(&log).unwrap());
+    put(&mut s, 2, b"n2", b"two");
+    let obstacle = custody_dir(dir.path()).join(".checkpoint.new");
+    fs::create_dir(&obstacle).unwrap();
+    assert!(matches!(s.commit(), Err(StoreError::Io { .. })));
+    assert!(matches!(s.commit(), Err(StoreError::SessionBroken)));
+    assert_eq!(fs::read(&items).unwrap(), items_before);
+    assert_eq!(fs::read(&log).unwrap(), log_before);
+    fs::remove_dir(&obstacle).unwrap();
+    case.record(Event::new(
+        "x",
+        Actor::collector("test"),
+        serde_json::Value::Null,
+    ))
+    .unwrap();
+    assert_eq!(verified(case.reader()).len(), 1);
+    let mut s = session(&case, "a");
+    assert_eq!(s.resume().durable_seq, 1);
+    put(&mut s, 2, b"n2", b"two");
+    assert_eq!(s.commit().unwrap().seq, 2);
+    assert_eq!(verified(case.reader()).len(), 2);
 }
