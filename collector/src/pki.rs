@@ -89,10 +89,9 @@ impl Authority {
         };
         let key = KeyPair::from_pem(&read(&key_path)?).map_err(unusable("the CA's key"))?;
         let certificate_pem = read(&pem_path)?;
-        let certificate_der = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
-            .map_err(|error| PkiError::Unusable {
-                what: "the CA's certificate",
-                why: error.to_string(),
+        let certificate_der =
+            CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|error| {
+                PkiError::Unusable { what: "the CA's certificate", why: error.to_string() }
             })?;
         let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key)
             .map_err(unusable("the CA's certificate"))?;

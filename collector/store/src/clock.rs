@@ -3,8 +3,8 @@
 use cleanroom_evidence::{Clock, Timestamp};
 use std::{io::Read, sync::LazyLock};
 
-/// Both clocks now.
-pub(crate) fn now() -> Clock {
+/// Both clocks of this machine now.
+pub fn now() -> Clock {
     use nix::time::{ClockId, clock_gettime};
     let read = |id| {
         clock_gettime(id)

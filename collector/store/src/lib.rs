@@ -35,6 +35,7 @@ mod session_info;
 mod slot;
 mod store;
 
+pub use clock::now as clock_now;
 pub use case::{Case, CaseDraft, CaseInfo, Closed};
 pub use custody::{Custody, CustodyLog, Signer};
 pub use error::StoreError;
