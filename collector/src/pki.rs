@@ -58,7 +58,6 @@ pub enum PkiError {
 /// The collector's certificate authority.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    certificate_pem: String,
     certificate_der: CertificateDer<'static>,
     server_pem_path: PathBuf,
 }
@@ -96,17 +95,12 @@ impl Authority {
         let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key)
             .map_err(unusable("the CA's certificate"))?;
         let server_pem_path = keys.join("collector.pem");
-        Ok(Self { issuer, certificate_pem, certificate_der, server_pem_path })
+        Ok(Self { issuer, certificate_der, server_pem_path })
     }
 
     /// SHA-256 of the CA certificate: what an agent pins.
     pub fn pin(&self) -> Sha256Digest {
         Sha256Digest::of(&self.certificate_der)
-    }
-
-    /// The CA certificate as PEM.
-    pub fn certificate_pem(&self) -> &str {
-        &self.certificate_pem
     }
 
     /// TLS for the listener: a fresh server certificate, client certificates of this CA checked

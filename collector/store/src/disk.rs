@@ -13,7 +13,9 @@ use std::{
 
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
-    File::open(path)
+    // The parent of a relative name of one part is the empty path: it means the working folder.
+    let named = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(named)
         .and_then(|dir| dir.sync_all())
         .context("sync folder", path)
 }
