@@ -8,7 +8,9 @@
 
 mod emit;
 mod host;
+mod mountinfo;
 mod options;
+pub mod quiet;
 mod registry;
 mod source;
 #[allow(
@@ -16,10 +18,13 @@ mod source;
     reason = "system calls that neither std nor nix offers; each states why it is sound"
 )]
 pub mod sys;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub mod sources;
+pub mod volume;
 
-pub use emit::{Emitter, FileRead, Sink, SinkClosed};
+pub use emit::{Emitter, FileRead, RawStream, Sink, SinkClosed};
 pub use host::{Content, Dir, Entry, Host, Opened};
 pub use options::Options;
 pub use registry::{ALL, by_name};
