@@ -164,11 +164,12 @@ fn follow(tree: &Path) -> Value {
         });
         let copy = from_quiet.recv().unwrap().expect("copied");
         let own = is_mounted().expect("still there");
-        assert!(copy.options.contains(&"noatime".to_owned()), "{copy:?}");
-        assert!(!own.options.contains(&"noatime".to_owned()), "{own:?}");
         nix::mount::umount(&place).unwrap();
         to_quiet.send(()).unwrap();
         let (quiet, still) = quiet.join().unwrap();
+        // Only now: a failure while the other thread waits would never end.
+        assert!(copy.options.contains(&"noatime".to_owned()), "{copy:?}");
+        assert!(!own.options.contains(&"noatime".to_owned()), "{own:?}");
         json!({ "quiet": quiet, "still_mounted": still })
     })
 }

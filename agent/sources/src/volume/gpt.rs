@@ -151,7 +151,7 @@ fn entry(raw: &[u8], index: u32, disk: &Disk<'_>) -> Option<Partition> {
         kind: types::of_guid(&type_guid).map_or_else(|| type_guid.clone(), str::to_owned),
         type_guid: Some(type_guid),
         guid: guid(raw.get(16..).and_then(<[u8]>::first_chunk)),
-        name: Some(name(raw.get(56..128)?)),
+        name: Some(name(raw.get(56..128)?)).filter(|name| !name.0.is_empty()),
         attributes: (attributes != 0).then(|| format!("{attributes:#x}")),
         start_bytes: disk.bytes(first),
         size_bytes: disk.bytes((last.wrapping_add(1)).saturating_sub(first)),
