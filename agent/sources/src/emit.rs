@@ -137,6 +137,21 @@ impl<'s> Emitter<'s> {
         Ok(Sha256Digest::of(bytes))
     }
 
+    /// Begins a raw item whose bytes come piece by piece, for what is too large for memory. While
+    /// the stream lives nothing else can be emitted.
+    pub fn raw_stream(
+        &mut self,
+        name: &[u8],
+        labels: &[(&str, &str)],
+    ) -> Result<RawStream<'_, 's>, SinkClosed> {
+        self.close_set()?;
+        self.begin(ItemKind::Raw, name.into(), None, labels)?;
+        Ok(RawStream {
+            out: self,
+            open: true,
+        })
+    }
+
     /// Emits a path of the host: its metadata, and for a regular file its bytes, at most
     /// `max_bytes`. `keep` says how many of the first bytes the caller wants back. A link is
     /// emitted as a link; follow it with [`Host::resolve`]. What cannot be read becomes an item
@@ -302,6 +317,41 @@ impl<'s> Emitter<'s> {
         match self.open_set.take() {
             Some(_) => self.sink.seal(ItemStatus::Whole),
             None => Ok(()),
+        }
+    }
+}
+
+/// A raw item that is being written; [`end`](Self::end) seals it. Dropped without that, it is
+/// sealed as partial, so that the sink stays balanced.
+pub struct RawStream<'e, 's> {
+    out: &'e mut Emitter<'s>,
+    open: bool,
+}
+
+impl RawStream<'_, '_> {
+    /// Adds bytes to the item.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), SinkClosed> {
+        let result = self.out.write(bytes);
+        // A closed sink is not called again.
+        self.open &= result.is_ok();
+        result
+    }
+
+    /// Ends the item.
+    pub fn end(mut self, status: ItemStatus) -> Result<(), SinkClosed> {
+        match std::mem::take(&mut self.open) {
+            true => self.out.sink.seal(status),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for RawStream<'_, '_> {
+    fn drop(&mut self) {
+        if std::mem::take(&mut self.open) {
+            let status = ItemStatus::Partial("the source stopped before its end".to_owned());
+            // A closed sink shows at the next call that can report it.
+            let _ = self.out.sink.seal(status);
         }
     }
 }
