@@ -6,6 +6,8 @@
 
 #![deny(unsafe_code)]
 
+mod accounts;
+pub mod cron;
 mod emit;
 mod host;
 mod options;
@@ -16,6 +18,8 @@ mod source;
     reason = "system calls that neither std nor nix offers; each states why it is sound"
 )]
 pub mod sys;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub mod sources;
 
