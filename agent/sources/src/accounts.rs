@@ -1,7 +1,7 @@
 //! Accounts as the host's own `passwd` names them: who a crontab belongs to, where homes are.
 //! It never asks another name service (LDAP, SSSD): only what lies in the file is known here.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Accounts read from one file at most; a host has hundreds, a hostile file may have millions.
 const MAX_ACCOUNTS: usize = 10_000;
@@ -19,29 +19,37 @@ pub(crate) struct Account {
 
 /// The accounts of a host.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Accounts(Vec<Account>);
+pub(crate) struct Accounts {
+    all: Vec<Account>,
+    names: HashMap<Vec<u8>, usize>,
+}
 
 impl Accounts {
     /// Reads the lines that are whole; others, and lines beyond the bound, are passed over.
     pub fn parse(bytes: &[u8]) -> Self {
         let lines = bytes.split(|&b| b == b'\n').filter_map(account);
-        Self(lines.take(MAX_ACCOUNTS).collect())
+        let all: Vec<Account> = lines.take(MAX_ACCOUNTS).collect();
+        let mut names = HashMap::new();
+        for (at, account) in all.iter().enumerate() {
+            names.entry(account.name.clone()).or_insert(at);
+        }
+        Self { all, names }
     }
 
     /// The first account of that name, as getpwnam(3) finds it.
     pub fn by_name(&self, name: &[u8]) -> Option<&Account> {
-        self.0.iter().find(|account| account.name == name)
+        self.names.get(name).and_then(|&at| self.all.get(at))
     }
 
     /// The first account of that id.
     pub fn by_uid(&self, uid: u32) -> Option<&Account> {
-        self.0.iter().find(|account| account.uid == uid)
+        self.all.iter().find(|account| account.uid == uid)
     }
 
     /// Each home once, with the first account that has it; `/` and relative paths are left out.
     pub fn homes(&self) -> impl Iterator<Item = &Account> {
         let mut seen = HashSet::new();
-        self.0.iter().filter(move |account| {
+        self.all.iter().filter(move |account| {
             account.home.starts_with(b"/")
                 && account.home.iter().any(|&b| b != b'/')
                 && seen.insert(account.home.as_slice())

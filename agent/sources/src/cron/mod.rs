@@ -10,6 +10,7 @@ pub(crate) mod at;
 pub(crate) mod daemon;
 mod field;
 pub(crate) mod layout;
+pub(crate) mod lines;
 pub mod parse;
 pub(crate) mod record;
 pub mod schedule;

@@ -17,6 +17,14 @@ pub(crate) struct Zone {
 }
 
 impl Zone {
+    /// Coordinated Universal Time.
+    pub fn utc() -> Self {
+        Self {
+            zone: TimeZone::UTC,
+            name: "UTC".to_owned(),
+        }
+    }
+
     /// `/etc/localtime` as libc reads it; else the name in `/etc/timezone`; else UTC.
     pub fn of_host(host: &Host, out: &mut Emitter<'_>) -> Self {
         const LOCALTIME: &[u8] = b"/etc/localtime";
@@ -48,10 +56,7 @@ impl Zone {
         }
         written
             .and_then(|name| Self::named(host, &name))
-            .unwrap_or(Self {
-                zone: TimeZone::UTC,
-                name: "UTC".to_owned(),
-            })
+            .unwrap_or_else(Self::utc)
     }
 
     /// A zone of the host's own database, as `CRON_TZ` names it.
