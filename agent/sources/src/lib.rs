@@ -11,6 +11,7 @@ pub mod cron;
 mod emit;
 mod host;
 mod options;
+mod persist;
 mod registry;
 mod source;
 #[allow(

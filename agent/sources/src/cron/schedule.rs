@@ -280,7 +280,7 @@ mod tests {
             if schedule.matches(skipped) {
                 return true;
             }
-            skipped = skipped + 1.minute();
+            skipped += 1.minute();
         }
         false
     }
