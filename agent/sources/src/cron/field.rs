@@ -75,9 +75,16 @@ pub(super) fn read<'a>(
             break;
         }
     }
+    // Debian's cron on x86 passes bytes through a signed `char`: 0xff looks like the end of file.
+    let end_of_file = |at: &Cursor<'_>| layout == Layout::Debian && at.peek() == Some(0xff);
+    let mut ends = end_of_file(&at);
     at.skip(|b| !is_blank(b));
     let length = text.len() - at.0.len();
     at.skip(is_blank);
+    ends |= end_of_file(&at);
+    if ends {
+        return None;
+    }
     Some((allowed, text.get(..length)?, at.0))
 }
 
@@ -261,6 +268,7 @@ mod tests {
             of(&[5]),
             "what follows the number is passed over"
         );
+        assert_eq!(read(b"5\xff *", &FIELDS[0], Debian), None);
         let (allowed, _, _) = read(b"5~7 *", &FIELDS[0], AmazonLinux).unwrap();
         assert_eq!((allowed.bits, allowed.random), (0b1110_0000, true));
     }

@@ -188,7 +188,7 @@ fn job(line: &[u8], form: Form, layout: Layout) -> Result<Job<'_>, Problem> {
     };
     let (schedule, fields, when, rest) = if text.first() == Some(&b'@') {
         let (name, rest) = word(text);
-        let when = Schedule::nickname(name, layout).ok_or(Problem::Nickname)?;
+        let when = Schedule::nickname(name).ok_or(Problem::Nickname)?;
         (name, None, when, trim_start(rest))
     } else {
         let (fields, schedule, rest) = five(text, layout)?;
@@ -199,8 +199,9 @@ fn job(line: &[u8], form: Form, layout: Layout) -> Result<Job<'_>, Problem> {
     if cronie && rest.is_empty() {
         return Err(Problem::NoCommand);
     }
-    // Five fields and a sixth `*` is a common slip that both catch, each in its own form.
-    if rest.first() == Some(&b'*') && fields.is_some() && (cronie || form == Form::User) {
+    // A time field too many is a common slip that both catch: cronie always, Debian's cron in
+    // users' crontabs (elsewhere it takes the `*` for the account).
+    if rest.first() == Some(&b'*') && (cronie || form == Form::User) {
         return Err(Problem::StarCommand);
     }
     let (user, command) = match form {
@@ -252,29 +253,48 @@ fn word(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// `NAME = value` with optional quotes around either (crontab(5)). An unquoted empty value is a
-/// setting for cronie only; for Debian's cron it is a syntax error.
+/// setting for cronie only; for Debian's cron it is a syntax error. Debian's cron also takes off
+/// blanks at the end inside the quotes and then a second pair of quotes.
 fn environment(line: &[u8], layout: Layout) -> Option<(&[u8], &[u8])> {
-    let space = |b: &u8| b.is_ascii_whitespace() || *b == 0x0b;
     let (name, rest) = match line.first() {
         Some(quote @ (b'"' | b'\'')) => {
             let (name, rest) = until(line.get(1..)?, |b| b == quote)?;
             (!name.contains(&b'=')).then_some((name, rest.get(1..)?))?
         }
-        _ => until(line, |b| space(b) || *b == b'=')?,
+        _ => until(line, |b| is_space(b) || *b == b'=')?,
     };
     let (gap, rest) = until(rest, |b| *b == b'=')?;
-    if !gap.iter().all(space) {
+    if !gap.iter().all(is_space) {
         return None;
     }
-    let value = rest.get(1..)?.trim_ascii_start();
-    match value.first() {
-        None => (layout == Layout::AmazonLinux).then_some((name, value)),
+    let rest = rest.get(1..)?;
+    let start = rest.iter().position(|b| !is_space(b));
+    let value = start.and_then(|at| rest.get(at..)).unwrap_or_default();
+    let value = match value.first() {
+        None => return (layout == Layout::AmazonLinux).then_some((name, value)),
         Some(quote @ (b'"' | b'\'')) => {
             let (value, after) = until(value.get(1..)?, |b| b == quote)?;
-            after.get(1..)?.iter().all(space).then_some((name, value))
+            after.get(1..)?.iter().all(is_space).then_some(value)?
         }
-        Some(_) => Some((name, value.trim_ascii_end())),
+        Some(_) => trim_end(value),
+    };
+    if layout == Layout::AmazonLinux {
+        return Some((name, value));
     }
+    match trim_end(value) {
+        [first @ (b'"' | b'\''), inner @ .., last] if first == last => Some((name, inner)),
+        value => Some((name, value)),
+    }
+}
+
+fn trim_end(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|b| !is_space(b));
+    end.and_then(|end| text.get(..=end)).unwrap_or_default()
+}
+
+/// isspace(3) of the C locale: vertical tab too.
+fn is_space(byte: &u8) -> bool {
+    byte.is_ascii_whitespace() || *byte == 0x0b
 }
 
 fn until(text: &[u8], stop: impl Fn(&u8) -> bool) -> Option<(&[u8], &[u8])> {
@@ -319,10 +339,9 @@ mod tests {
                 one("@fortnightly x", Form::User, layout),
                 Err(Problem::Nickname)
             );
-            assert_eq!(
-                one("* * * * * * x", Form::User, layout),
-                Err(Problem::StarCommand)
-            );
+            for slip in ["* * * * * * x", "@reboot\t* x"] {
+                assert_eq!(one(slip, Form::User, layout), Err(Problem::StarCommand));
+            }
             assert!(one("* * * * *", Form::System, layout).is_err());
             assert_eq!(
                 one("* * * * * root", Form::System, layout),
@@ -355,7 +374,7 @@ mod tests {
             read("PATH=/bin:/usr/bin  "),
             Some((&b"PATH"[..], &b"/bin:/usr/bin"[..]))
         );
-        assert_eq!(read("A = \" b \" "), Some((&b"A"[..], &b" b "[..])));
+        assert_eq!(read("A = \" b \" "), Some((&b"A"[..], &b" b"[..])));
         assert_eq!(read("'A B'='x=y'"), Some((&b"A B"[..], &b"x=y"[..])));
         assert_eq!(read("MAILTO=\"\""), Some((&b"MAILTO"[..], &b""[..])));
         for no in [
@@ -370,6 +389,9 @@ mod tests {
             assert_eq!(read(no), None, "{no}");
         }
         assert!(environment(b"MAILTO=", Layout::AmazonLinux).is_some());
+        assert_eq!(read("A='\"x\"'").unwrap().1, b"x");
+        let cronie = environment(b"A =\x0b' b '", Layout::AmazonLinux);
+        assert_eq!(cronie, Some((&b"A"[..], &b" b "[..])));
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Schedule {
     }
 
     /// The @ names that both daemons know (crontab(5)). `name` begins with `@`.
-    pub(super) fn nickname(name: &[u8], _: Layout) -> Option<When> {
+    pub(super) fn nickname(name: &[u8]) -> Option<When> {
         let text: &[u8] = match name {
             b"@reboot" => return Some(When::Reboot),
             b"@yearly" | b"@annually" => b"0 0 1 1 *",
