@@ -6,12 +6,15 @@
 
 #![deny(unsafe_code)]
 
+mod accounts;
+pub mod cron;
 mod emit;
 mod host;
 pub mod imds;
 mod mountinfo;
 mod options;
 pub mod quiet;
+mod persist;
 mod registry;
 mod source;
 #[allow(
