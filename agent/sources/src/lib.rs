@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod dns;
 mod emit;
 mod host;
 mod options;
@@ -16,6 +17,8 @@ mod source;
     reason = "system calls that neither std nor nix offers; each states why it is sound"
 )]
 pub mod sys;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub mod sources;
 
