@@ -51,6 +51,8 @@ impl Capture {
     /// Opens the socket and starts the thread; a socket that cannot be opened is an error (EPERM
     /// without CAP_NET_RAW).
     pub fn start(duration: Duration) -> io::Result<Self> {
+        // Before the first packet can come: the lookup must be ready when it does.
+        let kernel = Kernel::open();
         let socket = sys::packet::open(filter::DNS, RECEIVE_BYTES, WAIT_MS)?;
         let queue = Arc::new(Mutex::new(Queue::default()));
         let stop = Arc::new(AtomicBool::new(false));
@@ -65,7 +67,7 @@ impl Capture {
         };
         let thread = std::thread::Builder::new()
             .name("dns-watch".to_owned())
-            .spawn(move || worker.run())?;
+            .spawn(move || worker.run(kernel))?;
         Ok(Self {
             queue,
             stop,
@@ -114,11 +116,10 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self) {
+    fn run(mut self, mut kernel: Kernel) {
         let started = Instant::now();
         // Only better odds for short-lived processes: without the right it goes on as it is.
         let _ = sys::packet::prefer_this_thread();
-        let mut kernel = Kernel::open();
         {
             let mut queue = lock(&self.queue);
             queue.summary.sock_diag_unavailable = kernel.without_diag.clone();

@@ -11,6 +11,7 @@ pub mod message;
 pub mod names;
 pub mod owner;
 pub mod packet;
+pub mod places;
 pub mod queue;
 pub mod rdata;
 pub mod record;

@@ -10,7 +10,7 @@ use nix::{
     sys::stat::Mode,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fs::File,
     io::{self, Read as _},
     os::{
@@ -26,6 +26,11 @@ use std::{
 const NEWEST: i32 = 48;
 /// A search of the whole of /proc gives up after this long: packets wait meanwhile.
 const SEARCH: Duration = Duration::from_millis(100);
+/// Of each second, this much may go into searches of the whole of /proc: a flood of queries whose
+/// process cannot be found must not make the capture lose packets.
+const SEARCH_PER_SECOND: Duration = Duration::from_millis(300);
+/// Long-lived processes (forwarders, resolvers) that are looked at before a whole search.
+const REGULARS: usize = 8;
 /// Sockets remembered at most.
 const REMEMBERED: usize = 8192;
 /// Bytes of a command line kept at most.
@@ -48,6 +53,9 @@ pub struct Owners {
     proc: OwnedFd,
     loadavg: Option<File>,
     known: HashMap<u64, (i32, i32)>,
+    regulars: VecDeque<i32>,
+    second: Instant,
+    searched: Duration,
 }
 
 impl Owners {
@@ -63,6 +71,9 @@ impl Owners {
             proc,
             loadavg,
             known: HashMap::new(),
+            regulars: VecDeque::new(),
+            second: Instant::now(),
+            searched: Duration::ZERO,
         })
     }
 
@@ -84,14 +95,35 @@ impl Owners {
                 return self.describe(task);
             }
         }
-        let deadline = Instant::now() + SEARCH;
-        let below = newest.saturating_sub(NEWEST);
-        denied = 0;
-        for pid in self.processes() {
-            if self.scan(pid, inode, &mut buffer, &mut denied) {
+        for at in 0..self.regulars.len() {
+            if let Some(&pid) = self.regulars.get(at)
+                && self.scan(pid, inode, &mut buffer, &mut denied)
+            {
                 return self.describe(pid);
             }
-            if Instant::now() > deadline && pid < below {
+        }
+        if self.second.elapsed() > Duration::from_secs(1) {
+            (self.second, self.searched) = (Instant::now(), Duration::ZERO);
+        }
+        if self.searched > SEARCH_PER_SECOND {
+            return Owner::None("not searched for: too many searches in this second".to_owned());
+        }
+        let began = Instant::now();
+        let owner = self.search(inode, began + SEARCH, &mut buffer);
+        self.searched += began.elapsed();
+        owner
+    }
+
+    /// Looks through all processes.
+    fn search(&mut self, inode: u64, deadline: Instant, buffer: &mut String) -> Owner {
+        let mut denied = 0;
+        for pid in self.processes() {
+            if self.scan(pid, inode, buffer, &mut denied) {
+                self.regulars.push_front(pid);
+                self.regulars.truncate(REGULARS);
+                return self.describe(pid);
+            }
+            if Instant::now() > deadline {
                 return Owner::None("the search of /proc took too long".to_owned());
             }
         }

@@ -125,10 +125,7 @@ pub struct DnsRecord {
     pub trailing_bytes: Option<usize>,
 }
 
-fn shared<S: Serializer>(
-    process: &Option<Arc<Process>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn shared<S: Serializer>(process: &Option<Arc<Process>>, serializer: S) -> Result<S::Ok, S::Error> {
     process.as_deref().serialize(serializer)
 }
 

@@ -413,3 +413,7 @@ fn fingerprint(packet: &Packet<'_>) -> u64 {
     packet.payload.hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+#[path = "tracker_tests.rs"]
+mod tests;
