@@ -113,3 +113,7 @@ fn drain(capture: &Capture, out: &mut Emitter<'_>) -> Result<(), SinkClosed> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "dns_watch_tests.rs"]
+mod tests;
