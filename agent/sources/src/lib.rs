@@ -8,6 +8,7 @@
 
 mod accounts;
 pub mod cron;
+pub mod dns;
 mod emit;
 mod host;
 pub mod imds;

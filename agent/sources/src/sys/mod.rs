@@ -4,3 +4,4 @@
 pub mod block;
 pub mod file;
 pub mod quiet;
+pub mod packet;
