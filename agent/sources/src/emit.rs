@@ -48,6 +48,17 @@ pub enum FileRead {
     },
 }
 
+/// What [`Emitter::raw_from`] took from its reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawRead {
+    /// SHA-256 of the bytes that were taken.
+    pub sha256: Sha256Digest,
+    /// How many bytes.
+    pub length_bytes: u64,
+    /// Why they may not be all.
+    pub trouble: Option<String>,
+}
+
 /// A source's way to the sink.
 pub struct Emitter<'s> {
     source: &'static str,
@@ -135,6 +146,57 @@ impl<'s> Emitter<'s> {
         self.write(bytes)?;
         self.sink.seal(ItemStatus::Whole)?;
         Ok(Sha256Digest::of(bytes))
+    }
+
+    /// Emits what a reader gives as a raw item, at most `max_bytes`, without holding it in memory.
+    /// A read that fails or goes on beyond the limit seals the item as partial; telling the source's
+    /// outcome of it ([`gap`](Self::gap)) is up to the caller, who knows what was read.
+    pub fn raw_from(
+        &mut self,
+        name: &[u8],
+        labels: &[(&str, &str)],
+        reader: &mut dyn io::Read,
+        max_bytes: u64,
+    ) -> Result<RawRead, SinkClosed> {
+        self.close_set()?;
+        self.begin(ItemKind::Raw, name.into(), None, labels)?;
+        let mut buffer = vec![0u8; Limits::CHUNK_BYTES];
+        let (mut length_bytes, mut hasher, mut trouble) = (0u64, Hasher::default(), None);
+        loop {
+            let room = max_bytes.saturating_sub(length_bytes);
+            // One byte more than there is room for: it tells a limit from an end.
+            let want = buffer
+                .len()
+                .min(usize::try_from(room.saturating_add(1)).unwrap_or(usize::MAX));
+            let read = match reader.read(buffer.get_mut(..want).unwrap_or_default()) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    trouble = Some(format!("read at byte {length_bytes}: {error}"));
+                    break;
+                }
+            };
+            let kept = read.min(usize::try_from(room).unwrap_or(usize::MAX));
+            let bytes = buffer.get(..kept).unwrap_or_default();
+            hasher.update(bytes);
+            self.write(bytes)?;
+            length_bytes += kept as u64;
+            if kept < read {
+                trouble = Some(format!("larger than the limit of {max_bytes} bytes"));
+                break;
+            }
+        }
+        self.sink.seal(
+            trouble
+                .clone()
+                .map_or(ItemStatus::Whole, ItemStatus::Partial),
+        )?;
+        Ok(RawRead {
+            sha256: hasher.finish(),
+            length_bytes,
+            trouble,
+        })
     }
 
     /// Emits a path of the host: its metadata, and for a regular file its bytes, at most

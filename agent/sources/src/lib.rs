@@ -8,7 +8,9 @@
 
 mod emit;
 mod host;
+mod imds;
 mod options;
+pub mod proc;
 mod registry;
 mod source;
 #[allow(
@@ -18,8 +20,10 @@ mod source;
 pub mod sys;
 
 pub mod sources;
+#[cfg(test)]
+pub(crate) mod testing;
 
-pub use emit::{Emitter, FileRead, Sink, SinkClosed};
+pub use emit::{Emitter, FileRead, RawRead, Sink, SinkClosed};
 pub use host::{Content, Dir, Entry, Host, Opened};
 pub use options::Options;
 pub use registry::{ALL, by_name};

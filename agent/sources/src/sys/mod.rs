@@ -2,3 +2,4 @@
 //! Each function is a thin, checked wrapper; none keeps a pointer after it returns.
 
 pub mod file;
+pub mod procfs;
