@@ -8,3 +8,4 @@ pub mod mounts;
 pub mod net;
 pub mod stat;
 pub mod status;
+pub mod view;

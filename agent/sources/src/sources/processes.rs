@@ -15,7 +15,7 @@ mod tests;
 
 use crate::{
     Emitter, Host, Options, SinkClosed, Source, Volatility,
-    proc::{fields::why, fs, mounts},
+    proc::{fields::why, view::View},
 };
 use cleanroom_evidence::Outcome;
 
@@ -51,48 +51,21 @@ impl Source for Processes {
         if !host.is_live() {
             return Ok(Outcome::Absent(NO_KERNEL.into()));
         }
-        let opened = host
-            .dir(b"/proc")
-            .and_then(|proc| Ok((fs::pids(&proc)?, proc)));
+        let opened = View::open(host).and_then(|view| Ok((view.pids()?, view)));
         let (pids, proc) = match opened {
             Ok(opened) => opened,
             Err(error) => return Ok(Outcome::Failed(format!("list /proc: {}", why(&error)))),
         };
-        tell_of_hidden_processes(&proc, out);
+        if proc.hides_others && !nix::unistd::geteuid().is_root() {
+            let reason = "mounted with hidepid: processes of other users may not show";
+            out.gap("list", b"/proc", reason);
+        }
         let mut reader = snapshot::Reader::new(host, &proc, options);
         for pid in pids {
             reader.process(pid, out)?;
         }
         out.outcome()
     }
-}
-
-/// `/proc` mounted with `hidepid` shows an ordinary user nothing of others' processes.
-fn tell_of_hidden_processes(proc: &crate::Dir<'_>, out: &mut Emitter<'_>) {
-    if nix::unistd::geteuid().is_root() {
-        return;
-    }
-    let Ok(file) = proc.open(b"self/mountinfo") else {
-        return;
-    };
-    // What cannot be read here only leaves out a hint.
-    let _ = fs::each_line(file, |line| {
-        let options = mounts::parse_mountinfo(line)
-            .filter(|mount| mount.mount_point.0 == b"/proc")
-            .and_then(|mount| mount.super_options);
-        let hides = |option: &[u8]| {
-            option
-                .strip_prefix(b"hidepid=")
-                .is_some_and(|level| !matches!(level, b"0" | b"off"))
-        };
-        if options.is_some_and(|o| o.0.split(|&b| b == b',').any(hides)) {
-            out.gap(
-                "list",
-                b"/proc",
-                "mounted with hidepid: processes of other users do not show",
-            );
-        }
-    });
 }
 
 /// A part of a process that could not be read.

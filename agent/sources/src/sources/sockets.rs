@@ -16,6 +16,7 @@ use crate::{
         fields::{is_gone, why},
         fs::{self, bracketed_inode},
         mounts,
+        view::View,
     },
 };
 use cleanroom_evidence::Outcome;
@@ -56,11 +57,7 @@ impl Source for Sockets {
         if !host.is_live() {
             return Ok(Outcome::Absent(NO_KERNEL.into()));
         }
-        // One of our own where we may: nothing mounted over a process hides what it holds.
-        let opened = host
-            .fresh_proc()
-            .or_else(|_| host.dir(b"/proc"))
-            .and_then(|proc| Ok((fs::pids(&proc)?, proc)));
+        let opened = View::open(host).and_then(|view| Ok((view.pids()?, view)));
         let (pids, proc) = match opened {
             Ok(opened) => opened,
             Err(error) => return Ok(Outcome::Failed(format!("list /proc: {}", why(&error)))),
@@ -68,7 +65,7 @@ impl Source for Sockets {
         let mut owners = Owners::default();
         let mut namespaces: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
         for pid in pids {
-            let dir = match proc.dir(pid.to_string().as_bytes()) {
+            let dir = match proc.process(pid) {
                 Ok(dir) => dir,
                 Err(error) => {
                     if !is_gone(&error) {
@@ -91,7 +88,7 @@ impl Source for Sockets {
         for (namespace, pids) in &namespaces {
             tables::emit(&proc, *namespace, pids, &owners, out)?;
         }
-        tell_of_empty_namespaces(&proc, &namespaces, out);
+        tell_of_empty_namespaces(&proc.dir, &namespaces, out);
         out.outcome()
     }
 }

@@ -14,6 +14,7 @@ use crate::{
         maps::MapsSummary,
         stat::{self, Stat},
         status::{self, Status},
+        view::View,
     },
     sys,
 };
@@ -29,9 +30,7 @@ const STATUS_BYTES: usize = 1024 * 1024;
 /// Reads processes with buffers that are used again.
 pub struct Reader<'h> {
     host: &'h Host,
-    proc: &'h Dir<'h>,
-    /// A `/proc` of our own, made when something covers a process in the host's.
-    uncovered: Option<io::Result<Dir<'h>>>,
+    proc: &'h View<'h>,
     hash: bool,
     max_raw_bytes: u64,
     units: Units,
@@ -49,11 +48,10 @@ struct Units {
 }
 
 impl<'h> Reader<'h> {
-    pub fn new(host: &'h Host, proc: &'h Dir<'h>, options: &Options) -> Self {
+    pub fn new(host: &'h Host, proc: &'h View<'h>, options: &Options) -> Self {
         Self {
             host,
             proc,
-            uncovered: None,
             hash: options.hash_executables,
             max_raw_bytes: options.max_file_bytes,
             units: Units::of_this_machine(),
@@ -66,29 +64,14 @@ impl<'h> Reader<'h> {
 
     /// Reads the process and emits its record, whatever of it could be read.
     pub fn process(&mut self, pid: u32, out: &mut Emitter<'_>) -> Result<(), SinkClosed> {
-        let name = pid.to_string();
         let mut misses = Misses::default();
         let mut record = Record::new(pid);
-        let mut opened = self.proc.dir(name.as_bytes());
-        let mut stat = opened
-            .as_ref()
-            .ok()
-            .map(|dir| read_stat(dir, &mut self.small));
-        if self.is_covered(pid, opened.as_ref().ok(), stat.as_ref()) {
-            record.covered_by_mount = true;
-            out.gap(
-                "read",
-                record.path.as_bytes(),
-                "something is mounted over it",
-            );
-            opened = self.uncovered(name.as_bytes());
-            stat = opened
-                .as_ref()
-                .ok()
-                .map(|dir| read_stat(dir, &mut self.small));
-        }
-        let dir = misses.keep("process", opened);
-        let stat = stat.and_then(|stat| misses.keep("stat", stat));
+        record.covered_by_mount = self.proc.covered.contains(&pid);
+        let dir = misses.keep("process", self.proc.process(pid));
+        let stat = dir.as_ref().and_then(|dir| {
+            let stat = read_stat(dir, &mut self.small);
+            misses.keep("stat", stat)
+        });
         let (Some(dir), Some(stat)) = (dir, stat) else {
             record.exited_midway = misses.gone;
             return finish(record, &misses, out);
@@ -142,31 +125,6 @@ impl<'h> Reader<'h> {
             record.exited_midway = has_ended_since(&dir, &stat, &mut self.small);
         }
         finish(record, &misses, out)
-    }
-
-    /// True where what lies at `/proc/PID` is not that process: another file system, or the
-    /// directory of another process, mounted over it. A way to hide a process from `ps`.
-    fn is_covered(&self, pid: u32, dir: Option<&Dir<'_>>, stat: Option<&io::Result<Stat>>) -> bool {
-        match (dir, stat) {
-            (_, Some(Ok(stat))) => stat.pid != pid,
-            (Some(dir), _) => match (dir.metadata(b"."), self.proc.metadata(b".")) {
-                (Ok(there), Ok(proc)) => there.device != proc.device,
-                _ => false,
-            },
-            _ => false,
-        }
-    }
-
-    fn uncovered(&mut self, name: &[u8]) -> io::Result<Dir<'h>> {
-        let host = self.host;
-        let fresh = self.uncovered.get_or_insert_with(|| host.fresh_proc());
-        match fresh {
-            Ok(proc) => proc.dir(name),
-            Err(error) => Err(match error.raw_os_error() {
-                Some(code) => io::Error::from_raw_os_error(code),
-                None => io::Error::other(error.to_string()),
-            }),
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The source against processes that the tests start on the machine they run on.
 
 use super::*;
-use crate::testing::Captured;
+use crate::{proc::stat, testing::Captured};
 use cleanroom_evidence::{ItemKind, ItemStatus, RawBytes, Sha256Digest, unescape};
 use nix::sys::{
     memfd::{MFdFlags, memfd_create},
@@ -30,19 +30,26 @@ impl Drop for Running {
 }
 
 fn start(command: &mut Command) -> Running {
-    Running(
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap(),
-    )
+    let child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The new program is there once it waits for something.
+    let stat = format!("/proc/{}/stat", child.id());
+    let waits = || stat::parse(&std::fs::read(&stat).unwrap()).is_some_and(|s| s.state == 'S');
+    while !waits() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    // A page fault is a wait too: once more, when the loader has had its time.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    Running(child)
 }
 
 /// Only these processes, or all.
 fn capture(pids: &[u32]) -> Captured {
     let host = Host::live().unwrap();
-    let proc = host.dir(b"/proc").unwrap();
+    let proc = View::open(&host).unwrap();
     let mut sink = Captured::default();
     let mut out = Emitter::new("processes", &mut sink);
     let options = Options::default();
@@ -212,7 +219,7 @@ fn a_zombie_has_neither_ended_midway_nor_an_executable() {
 }
 
 #[test]
-fn a_process_under_a_mount_is_read_through_a_proc_of_our_own() {
+fn a_process_under_a_mount_is_read_and_said_to_be_covered() {
     if !nix::unistd::geteuid().is_root() || sys_detached_is_missing() {
         eprintln!("skipped: needs root and fsmount");
         return;
@@ -292,10 +299,10 @@ fn as_this_user() {
     };
     let has = |name: &str| gaps.iter().any(|gap| gap.operation == name);
     assert!(has("read environ") && has("read maps"), "{gaps:?}");
-    assert!(
-        gaps.iter().all(|gap| gap.reason.starts_with('E')),
-        "{gaps:?}"
-    );
+    // Another test may just have covered a process.
+    let expected =
+        |reason: &str| reason.starts_with("EACCES") || reason == "something is mounted over it";
+    assert!(gaps.iter().all(|gap| expected(&gap.reason)), "{gaps:?}");
     let records = sink.records("processes");
     let first = records.iter().find(|r| r["pid"] == 1).unwrap();
     assert!(first.get("environ").is_none());

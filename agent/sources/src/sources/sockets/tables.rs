@@ -2,11 +2,12 @@
 
 use super::owners::{Owner, Owners};
 use crate::{
-    Dir, Emitter, SinkClosed,
+    Emitter, SinkClosed,
     proc::{
         fields::{is_gone, why},
         fs::{bracketed_inode, each_line, try_each_line},
         net::{FAMILIES, Family, Socket, other},
+        view::View,
     },
 };
 use cleanroom_evidence::RawBytes;
@@ -43,7 +44,7 @@ struct Tables {
 
 /// Emits every socket of the namespace, asking the processes in turn until one still lives.
 pub fn emit(
-    proc: &Dir<'_>,
+    proc: &View<'_>,
     namespace: u64,
     pids: &[u32],
     owners: &Owners,
@@ -63,9 +64,9 @@ pub fn emit(
 }
 
 /// Opens all tables; `None` where the process has ended or is another by now.
-fn open(proc: &Dir<'_>, namespace: u64, pid: u32) -> io::Result<Option<Tables>> {
+fn open(proc: &View<'_>, namespace: u64, pid: u32) -> io::Result<Option<Tables>> {
     let gone = |error: &io::Error| is_gone(error);
-    let dir = match proc.dir(pid.to_string().as_bytes()) {
+    let dir = match proc.process(pid) {
         Err(error) if gone(&error) => return Ok(None),
         other => other?,
     };
