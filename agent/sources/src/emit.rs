@@ -374,3 +374,49 @@ fn is_missing(error: &io::Error) -> bool {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Captured;
+
+    fn raw(reader: &mut dyn io::Read, max_bytes: u64) -> (RawRead, Vec<u8>, ItemStatus) {
+        let mut sink = Captured::default();
+        let read = Emitter::new("test", &mut sink)
+            .raw_from(b"name", &[], reader, max_bytes)
+            .unwrap();
+        let (_, bytes, status) = sink.items.pop().unwrap();
+        assert_eq!(read.sha256, Sha256Digest::of(&bytes));
+        assert_eq!(read.length_bytes, bytes.len() as u64);
+        (read, bytes, status)
+    }
+
+    #[test]
+    fn a_reader_is_taken_whole_up_to_the_limit() {
+        let long: Vec<u8> = (0..12_000_000u32).map(|n| n.to_le_bytes()[1]).collect();
+        for limit in [long.len() as u64, u64::MAX] {
+            let (read, bytes, status) = raw(&mut &long[..], limit);
+            assert!(bytes == long && status == ItemStatus::Whole && read.trouble.is_none());
+        }
+        let (_, bytes, status) = raw(&mut &long[..], 300_000);
+        assert_eq!(bytes, long[..300_000]);
+        let ItemStatus::Partial(why) = status else {
+            panic!("whole")
+        };
+        assert_eq!(why, "larger than the limit of 300000 bytes");
+        assert_eq!(raw(&mut io::empty(), 0).2, ItemStatus::Whole);
+    }
+
+    #[test]
+    fn a_read_that_fails_keeps_what_came_before() {
+        struct Failing;
+        impl io::Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::from_raw_os_error(libc::EIO))
+            }
+        }
+        let (read, bytes, status) = raw(&mut io::Read::chain(&b"start"[..], Failing), 100);
+        assert_eq!(bytes, b"start");
+        assert_eq!(status, ItemStatus::Partial(read.trouble.unwrap()));
+    }
+}

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use cleanroom_evidence::RawBytes;
-use nix::fcntl::readlinkat;
+use nix::{errno::Errno, fcntl::readlinkat};
 use serde::Serialize;
 use std::{
     ffi::OsStr,
@@ -33,7 +33,7 @@ pub struct OpenFile {
 
 /// The open files in ascending order and how many there are.
 pub fn read(dir: &Dir<'_>, scratch: &mut Scratch, misses: &mut Misses) -> (Vec<OpenFile>, u64) {
-    let (mut files, mut total) = (Vec::new(), 0);
+    let (mut files, mut total, mut refused) = (Vec::new(), 0, None);
     let result = each_name(dir, b"fd", |at, name| {
         let Some(fd) = number::<u32>(name) else {
             return;
@@ -42,17 +42,23 @@ pub fn read(dir: &Dir<'_>, scratch: &mut Scratch, misses: &mut Misses) -> (Vec<O
         if files.len() >= LISTED {
             return;
         }
-        // A file that was closed since the listing is no gap.
-        if let Ok(target) = readlinkat(at, OsStr::from_bytes(name)) {
-            let target = target.into_vec();
-            files.push(OpenFile {
-                fd,
-                flags: flags_of(dir, name, &target, scratch),
-                target: RawBytes(target),
-            });
+        match readlinkat(at, OsStr::from_bytes(name)) {
+            Ok(target) => {
+                let target = target.into_vec();
+                files.push(OpenFile {
+                    fd,
+                    flags: flags_of(dir, name, &target, scratch),
+                    target: RawBytes(target),
+                });
+            }
+            // It was closed since the listing.
+            Err(Errno::ENOENT) => {}
+            // One refusal is that of all.
+            Err(error) => refused = Some(error),
         }
     });
-    misses.keep("open files", result);
+    let refused = refused.map_or(Ok(()), |error| Err(error.into()));
+    misses.keep("open files", result.and(refused));
     (files, total)
 }
 

@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use cleanroom_evidence::RawBytes;
-use nix::fcntl::readlinkat;
+use nix::{errno::Errno, fcntl::readlinkat};
 use serde::Serialize;
 use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt};
 
@@ -47,10 +47,17 @@ impl Owners {
     /// Adds the sockets that a process holds.
     pub fn add(&mut self, pid: u32, dir: &Dir<'_>, out: &mut Emitter<'_>) {
         let before = self.held.len();
+        let mut refused = None;
         let result = each_name(dir, b"fd", |at, name| {
-            let inode = readlinkat(at, OsStr::from_bytes(name))
-                .ok()
-                .and_then(|target| bracketed_inode(target.as_bytes(), b"socket"));
+            let inode = match readlinkat(at, OsStr::from_bytes(name)) {
+                Ok(target) => bracketed_inode(target.as_bytes(), b"socket"),
+                Err(error) => {
+                    refused = Some(error)
+                        .filter(|error| *error != Errno::ENOENT)
+                        .or(refused);
+                    None
+                }
+            };
             if let (Some(inode), Some(fd)) = (inode, number(name)) {
                 match self.held.len() < MAX_HELD {
                     true => self.held.push((inode, pid, fd)),
@@ -58,7 +65,8 @@ impl Owners {
                 }
             }
         });
-        if let Err(error) = result
+        let refused = refused.map_or(Ok(()), |error| Err(error.into()));
+        if let Err(error) = result.and(refused)
             && !is_gone(&error)
         {
             let path = format!("/proc/{pid}/fd");
