@@ -150,6 +150,13 @@ impl Host {
         Ok(Dir { host: self, fd })
     }
 
+    /// A `/proc` of our own that is attached nowhere: what somebody mounted over parts of the
+    /// host's does not cover it. Needs the live host and CAP_SYS_ADMIN.
+    pub fn fresh_proc(&self) -> io::Result<Dir<'_>> {
+        let fd = sys::procfs::detached()?;
+        Ok(Dir { host: self, fd })
+    }
+
     /// The path with every link resolved, as an absolute path inside the root.
     pub fn resolve(&self, path: &[u8]) -> io::Result<Vec<u8>> {
         let (_, _, trail) = self.walk(path, true)?;

@@ -16,6 +16,7 @@ mod mountinfo;
 mod options;
 pub mod quiet;
 mod persist;
+pub mod proc;
 mod registry;
 mod source;
 #[allow(
@@ -31,6 +32,8 @@ pub mod userdata;
 pub mod volume;
 
 pub use emit::{Emitter, FileRead, RawStream, Sink, SinkClosed};
+
+pub use emit::{Emitter, FileRead, RawRead, Sink, SinkClosed};
 pub use host::{Content, Dir, Entry, Host, Opened};
 pub use options::Options;
 pub use registry::{ALL, by_name};

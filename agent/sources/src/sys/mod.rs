@@ -5,3 +5,4 @@ pub mod block;
 pub mod file;
 pub mod quiet;
 pub mod packet;
+pub mod procfs;
