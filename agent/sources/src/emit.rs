@@ -148,7 +148,6 @@ impl<'s> Emitter<'s> {
         Ok(Sha256Digest::of(bytes))
     }
 
-<<<<<<< HEAD
     /// Begins a raw item whose bytes come piece by piece, for what is too large for memory. While
     /// the stream lives nothing else can be emitted.
     pub fn raw_stream(
@@ -161,7 +160,9 @@ impl<'s> Emitter<'s> {
         Ok(RawStream {
             out: self,
             open: true,
-=======
+        })
+    }
+
     /// Emits what a reader gives as a raw item, at most `max_bytes`, without holding it in memory.
     /// A read that fails or goes on beyond the limit seals the item as partial; telling the source's
     /// outcome of it ([`gap`](Self::gap)) is up to the caller, who knows what was read.
@@ -210,7 +211,6 @@ impl<'s> Emitter<'s> {
             sha256: hasher.finish(),
             length_bytes,
             trouble,
->>>>>>> live
         })
     }
 

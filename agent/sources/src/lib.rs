@@ -31,9 +31,7 @@ pub mod sources;
 pub mod userdata;
 pub mod volume;
 
-pub use emit::{Emitter, FileRead, RawStream, Sink, SinkClosed};
-
-pub use emit::{Emitter, FileRead, RawRead, Sink, SinkClosed};
+pub use emit::{Emitter, FileRead, RawRead, RawStream, Sink, SinkClosed};
 pub use host::{Content, Dir, Entry, Host, Opened};
 pub use options::Options;
 pub use registry::{ALL, by_name};

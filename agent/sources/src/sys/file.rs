@@ -6,12 +6,10 @@ use std::{
     io,
     mem::MaybeUninit,
     os::fd::{AsRawFd, BorrowedFd},
-    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// `preadv2` flag: drop the pages that this read brought in (Linux 6.14 and newer).
 const RWF_DONTCACHE: libc::c_int = 0x80;
-static DONTCACHE_WORKS: AtomicBool = AtomicBool::new(true);
 
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == -1 {
@@ -72,32 +70,34 @@ fn kind_of_mode(mode: u32) -> FileKind {
     }
 }
 
-/// Reads at an offset, without leaving pages in the host's cache where the kernel can do that.
+/// Reads at an offset, without leaving pages in the host's cache where kernel and file system can
+/// do that; elsewhere (older than Linux 6.14, `/proc`, tmpfs) it is a plain read.
 pub fn read_at_uncached(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    match read_at(file, buffer, offset, RWF_DONTCACHE) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => {
+            read_at(file, buffer, offset, 0)
+        }
+        result => result,
+    }
+}
+
+fn read_at(
+    file: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    offset: u64,
+    flags: libc::c_int,
+) -> io::Result<usize> {
     let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let vector = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
+    let vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     loop {
-        let flags = if DONTCACHE_WORKS.load(Ordering::Relaxed) {
-            RWF_DONTCACHE
-        } else {
-            0
-        };
         // SAFETY: `vector` names exactly `buffer`, which is borrowed mutably for the whole call.
         let read = unsafe { libc::preadv2(file.as_raw_fd(), &vector, 1, offset, flags) };
         if let Ok(read) = usize::try_from(read) {
             return Ok(read);
         }
         let error = io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::EINTR) => {}
-            // This file system or this kernel does not know the flag (or the call: 4.14 does).
-            Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS) if flags != 0 => {
-                DONTCACHE_WORKS.store(false, Ordering::Relaxed);
-            }
-            _ => return Err(error),
+        if error.raw_os_error() != Some(libc::EINTR) {
+            return Err(error);
         }
     }
 }
