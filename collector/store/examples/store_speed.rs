@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
 
     let chunk: Vec<u8> = (0..Limits::CHUNK_BYTES)
-        .map(|n| (n * n >> 5) as u8)
+        .map(|n| ((n * n) >> 5) as u8)
         .collect();
     let start = Instant::now();
     let chunks = large * 4;

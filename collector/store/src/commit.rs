@@ -8,7 +8,7 @@ use crate::{
     disk,
     error::{Context, StoreError},
     event::entry_bytes,
-    session::Durable,
+    resume::Durable,
     slot::{Current, Slot, State},
 };
 use std::fs::OpenOptions;

@@ -6,12 +6,12 @@
 use crate::{
     blobs::{self, Unpublished},
     case::{Inner, lock},
-    clock,
-    commit::{self, PARTIAL_BYTES},
+    clock, commit,
     error::StoreError,
     incoming::{About, Incoming},
     lines::{self, Body, ItemLine, Line, Resumed, Whose},
     quota::Usage,
+    resume::{Durable, PartialItem, Resume},
     session_info::{SESSION_FILE, SessionInfo, SessionOpen},
     slot::{Current, Slot, Staged, State},
 };
@@ -21,41 +21,6 @@ use std::sync::{Arc, MutexGuard};
 
 /// What every entry is charged against the quota beside its bytes: its line, its custody entry.
 const ENTRY_CHARGE: u64 = 1024;
-
-/// Where an agent goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resume {
-    /// The last durable entry; 0 for none. Entries are numbered from 1.
-    pub durable_seq: u64,
-    /// An item of which a prefix is durable.
-    pub partial: Option<PartialItem>,
-    /// Sources whose end is durable.
-    pub finished_sources: Vec<String>,
-}
-
-/// A durable prefix of an item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartialItem {
-    /// The entry's number, as the incarnation that sent it counted.
-    pub seq: u64,
-    /// The incarnation that sent it.
-    pub incarnation: String,
-    /// What it is.
-    pub header: ItemHeader,
-    /// Bytes held.
-    pub offset: u64,
-    /// Their SHA-256.
-    pub sha256_so_far: Sha256Digest,
-}
-
-/// What may be acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Durable {
-    /// All entries up to this one are durable.
-    pub seq: u64,
-    /// Of this entry, still arriving, so many bytes are durable. Only for items from 1 MiB on.
-    pub partial: Option<(u64, u64)>,
-}
 
 /// An open session. Only the latest handle of a session may act; an older one gets
 /// [`StoreError::TakenOver`]. After an I/O error or a full disk or quota at a commit, calls give
@@ -78,7 +43,7 @@ impl Session {
         let kept =
             state.loaded && !state.broken && commit::commit(&case, &slot, &mut state).is_ok();
         if kept {
-            set_aside(&case, &mut state)?;
+            state.set_aside(&case.quota)?;
         } else {
             slot.reload(&mut state, &case.quota)?;
         }
@@ -497,27 +462,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// What an older handle was in the middle of becomes the partial item, if it is worth it.
-fn set_aside(case: &Inner, state: &mut State) -> Result<(), StoreError> {
-    let Current::Item(item) = std::mem::replace(&mut state.current, Current::Nothing) else {
-        return Ok(());
-    };
-    let held = state
-        .waiting
-        .as_ref()
-        .map_or(PARTIAL_BYTES, |waiting| waiting.offset());
-    let dropped = if item.offset() >= held {
-        state.waiting.replace(item)
-    } else {
-        Some(item)
-    };
-    if let Some(item) = dropped {
-        item.discard()?;
-        case.quota.give(item.charge);
-    }
-    Ok(())
 }
 
 /// True when both headers are of the same object of the host.

@@ -2,6 +2,7 @@
 
 use crate::{
     blobs::Unpublished,
+    commit::PARTIAL_BYTES,
     disk,
     error::{Context, StoreError},
     event::Event,
@@ -195,6 +196,27 @@ impl Slot {
 }
 
 impl State {
+    /// What an older handle was in the middle of becomes the partial item, if it is worth it.
+    pub(crate) fn set_aside(&mut self, quota: &Quota) -> Result<(), StoreError> {
+        let Current::Item(item) = std::mem::replace(&mut self.current, Current::Nothing) else {
+            return Ok(());
+        };
+        let held = self
+            .waiting
+            .as_ref()
+            .map_or(PARTIAL_BYTES, |waiting| waiting.offset());
+        let dropped = if item.offset() >= held {
+            self.waiting.replace(item)
+        } else {
+            Some(item)
+        };
+        if let Some(item) = dropped {
+            item.discard()?;
+            quota.give(item.charge);
+        }
+        Ok(())
+    }
+
     /// A number for a new file in the folder of arriving items.
     pub(crate) fn next_file(&mut self) -> u64 {
         self.next_file += 1;

@@ -1,8 +1,16 @@
 //! Crashes: every prefix of what a commit writes is a state from which the case opens, keeps what
 //! was acknowledged, and takes the rest again.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
 mod common;
 
+use cleanroom_store::{Actor, Event, StoreError};
 use common::*;
 use std::{
     fs,
@@ -81,7 +89,7 @@ fn torn_at_every_step() {
         fs::write(scene.join("cases/c-1").join(log), log_bytes).unwrap();
     };
     let interesting = |all: &[u8], at: usize| {
-        at % 41 == 0 || at == all.len() || all[at] == b'\n' || all[at - 1] == b'\n'
+        at.is_multiple_of(41) || at == all.len() || all[at] == b'\n' || all[at - 1] == b'\n'
     };
     for length in old_items.len()..=new_items.len() {
         if interesting(&new_items, length) {
@@ -212,4 +220,38 @@ fn a_half_made_session_or_case_is_no_obstacle() {
     put(&mut s, 1, b"n", b"x");
     s.commit().unwrap();
     assert_eq!(verified(case.reader()).len(), 1);
+}
+
+/// The custody log cannot be signed: the commit fails as a whole, and another event may take the
+/// index that its lines had named.
+#[test]
+fn a_failed_commit_leaves_no_line_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let case = case(dir.path());
+    let mut s = session(&case, "a");
+    put(&mut s, 1, b"n1", b"one");
+    s.commit().unwrap();
+    let items = session_dir(dir.path()).join("items.jsonl");
+    let log = custody_dir(dir.path()).join("entries.log");
+    let (items_before, log_before) = (fs::read(&items).unwrap(), fs::read(&log).unwrap());
+    put(&mut s, 2, b"n2", b"two");
+    let obstacle = custody_dir(dir.path()).join(".checkpoint.new");
+    fs::create_dir(&obstacle).unwrap();
+    assert!(matches!(s.commit(), Err(StoreError::Io { .. })));
+    assert!(matches!(s.commit(), Err(StoreError::SessionBroken)));
+    assert_eq!(fs::read(&items).unwrap(), items_before);
+    assert_eq!(fs::read(&log).unwrap(), log_before);
+    fs::remove_dir(&obstacle).unwrap();
+    case.record(Event::new(
+        "x",
+        Actor::collector("test"),
+        serde_json::Value::Null,
+    ))
+    .unwrap();
+    assert_eq!(verified(case.reader()).len(), 1);
+    let mut s = session(&case, "a");
+    assert_eq!(s.resume().durable_seq, 1);
+    put(&mut s, 2, b"n2", b"two");
+    assert_eq!(s.commit().unwrap().seq, 2);
+    assert_eq!(verified(case.reader()).len(), 2);
 }

@@ -1,6 +1,13 @@
 //! A full disk: clear errors, nothing acknowledged is lost, and the store goes on afterwards.
 //! Needs root for a small tmpfs; without it the test says that it was skipped.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
 mod common;
 
 use cleanroom_store::{Actor, Case, Event, Session, Store, StoreError};

@@ -2,6 +2,13 @@
 //! Needs Debian's golang-go and golang-golang-x-mod-dev; without them the test says that it was
 //! skipped.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
 mod common;
 
 use cleanroom_store::{Actor, Event, custody};

@@ -1,5 +1,12 @@
 //! Sessions as the ingest uses them: order, re-sends, resume, take-over, refusals, quota.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
 mod common;
 
 use cleanroom_evidence::{ClockOffset, Sha256Digest};

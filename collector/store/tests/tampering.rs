@@ -1,5 +1,12 @@
 //! Tampering with a case on disk is seen when it is opened or read.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
 mod common;
 
 use cleanroom_store::{Store, StoreError};

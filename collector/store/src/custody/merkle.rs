@@ -247,16 +247,15 @@ mod tests {
             let (tree, n) = (&leaves[..size], size as u64);
             let top = root(tree);
             assert_eq!(top, defined(&entries[..size]));
-            for index in 0..size {
+            for (index, leaf) in tree.iter().enumerate() {
                 let proof = inclusion_proof(tree, index).unwrap();
-                let check =
-                    |i: usize, n, p: &[_]| verify_inclusion(i as u64, n, &leaves[index], p, &top);
+                let check = |i: usize, n, p: &[_]| verify_inclusion(i as u64, n, leaf, p, &top);
                 assert!(check(index, n, &proof));
                 assert!(!check(index + 1, n, &proof));
                 assert!(!verify_inclusion(
                     index as u64,
                     n,
-                    &flip(&leaves[index]),
+                    &flip(leaf),
                     &proof,
                     &top
                 ));
