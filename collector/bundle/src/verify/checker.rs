@@ -109,7 +109,7 @@ impl Checker {
                 Some(log) => log.tile(path, sha256),
                 None => Ok(()),
             };
-            self.first.note(Rank::Log, said);
+            self.first.note(Rank::Tiles, said);
         } else {
             let why = if path.starts_with(CUSTODY) {
                 "the custody log has no such file"
@@ -215,18 +215,20 @@ impl Checker {
             self.first.add(Rank::Payload, form(BAG_INFO, why));
         }
 
-        let missing = || VerifyError::Missing {
-            path: LOG.to_owned(),
-            by: "every bundle",
-        };
-        match self.log.take() {
-            None => self.first.add(Rank::Log, missing()),
+        match &self.log {
+            None => self.first.add(
+                Rank::Log,
+                VerifyError::Missing {
+                    path: LOG.to_owned(),
+                    by: "every bundle",
+                },
+            ),
             Some(log) => {
-                let through = log.finish(&head, tag_manifest);
-                match through {
-                    Err(error) => self.first.add(Rank::Log, error),
-                    Ok(through) => self.first.note(Rank::Items, self.items.finish(through)),
-                }
+                self.first.note(Rank::Log, log.head(&head));
+                self.first.note(Rank::Tiles, log.tiles());
+                let covered = log.covered(tag_manifest);
+                let judged = covered.and_then(|through| self.items.finish(through));
+                self.first.note(Rank::Items, judged);
             }
         }
         self.first.finish()?;

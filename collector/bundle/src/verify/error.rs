@@ -113,8 +113,10 @@ pub(super) struct First(Option<(Rank, VerifyError)>);
 pub(super) enum Rank {
     /// The manifest and the payload.
     Payload,
-    /// The custody log and its tiles.
+    /// The custody log against its signed head.
     Log,
+    /// The tiles against the log.
+    Tiles,
     /// Items against their bytes and entries.
     Items,
 }
