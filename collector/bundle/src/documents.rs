@@ -34,9 +34,18 @@ mod tests {
     fn paths_are_safe_and_unique() {
         for (at, document) in super::ALL.iter().enumerate() {
             let path = document.path;
-            assert!(crate::bag::path::is_safe(path) && path.starts_with("data/"), "{path}");
+            assert!(
+                crate::bag::path::is_safe(path) && path.starts_with("data/"),
+                "{path}"
+            );
             assert!(!path.starts_with("data/hosts/") && !path.starts_with("data/certificates/"));
-            assert!(super::ALL.iter().skip(at + 1).all(|other| other.path != path), "{path}");
+            assert!(
+                super::ALL
+                    .iter()
+                    .skip(at + 1)
+                    .all(|other| other.path != path),
+                "{path}"
+            );
         }
     }
 }

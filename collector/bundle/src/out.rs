@@ -63,7 +63,10 @@ impl Output {
             Form::Folder
         } else {
             let file = private_file(&at).map_err(made)?;
-            Form::Tar(TarWriter::new(BufWriter::with_capacity(BUFFER, file), mtime))
+            Form::Tar(TarWriter::new(
+                BufWriter::with_capacity(BUFFER, file),
+                mtime,
+            ))
         });
         Ok(output)
     }
@@ -225,8 +228,7 @@ struct Tee<'a> {
 impl Write for Tee<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes)?;
-        self.hasher
-            .update(bytes.get(..written).unwrap_or_default());
+        self.hasher.update(bytes.get(..written).unwrap_or_default());
         *self.bytes += written as u64;
         Ok(written)
     }

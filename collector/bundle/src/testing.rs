@@ -14,7 +14,13 @@ pub struct Scene {
     pub items: u64,
 }
 
-pub type Given = (ItemKind, &'static [u8], Option<FileMeta>, Vec<u8>, ItemStatus);
+pub type Given = (
+    ItemKind,
+    &'static [u8],
+    Option<FileMeta>,
+    Vec<u8>,
+    ItemStatus,
+);
 
 pub fn meta(kind: FileKind, size: usize) -> FileMeta {
     FileMeta {
@@ -33,11 +39,23 @@ pub fn meta(kind: FileKind, size: usize) -> FileMeta {
 
 pub fn file(name: &'static [u8], bytes: &[u8]) -> Given {
     let meta = meta(FileKind::Regular, bytes.len());
-    (ItemKind::File, name, Some(meta), bytes.to_vec(), ItemStatus::Whole)
+    (
+        ItemKind::File,
+        name,
+        Some(meta),
+        bytes.to_vec(),
+        ItemStatus::Whole,
+    )
 }
 
 pub fn records(set: &'static [u8], text: &str) -> Given {
-    (ItemKind::Records, set, None, text.as_bytes().to_vec(), ItemStatus::Whole)
+    (
+        ItemKind::Records,
+        set,
+        None,
+        text.as_bytes().to_vec(),
+        ItemStatus::Whole,
+    )
 }
 
 pub fn raw(name: &'static [u8], bytes: &[u8]) -> Given {
@@ -58,7 +76,13 @@ pub fn items() -> Vec<Given> {
         file(b"/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n"),
         file(b"/../../escape", b"trick"),
         file(b"/tmp/\xff new\nline | pipe", b"bytes"),
-        (ItemKind::File, b"/etc/link", Some(link), Vec::new(), ItemStatus::Whole),
+        (
+            ItemKind::File,
+            b"/etc/link",
+            Some(link),
+            Vec::new(),
+            ItemStatus::Whole,
+        ),
         file(b"/etc/link/below", b"through the link"),
         (
             ItemKind::File,

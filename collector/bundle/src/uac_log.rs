@@ -9,7 +9,10 @@ pub fn text(view: &CaseView<'_>, session: &SessionView) -> String {
     let info = &session.info;
     let mut log = String::new();
     let mut line = |time: Timestamp, level: &str, message: &str| {
-        log.push_str(&format!("{time} {level} {}\n", printable(message.as_bytes())));
+        log.push_str(&format!(
+            "{time} {level} {}\n",
+            printable(message.as_bytes())
+        ));
     };
     let opened = info.opened.utc;
     line(

@@ -81,13 +81,13 @@ impl<'a> CaseView<'a> {
         &self,
         session: &SessionView,
         set: &str,
-        take: &mut dyn FnMut(&Item, u64, &[u8]) -> Result<(), BundleError>,
+        mut take: impl FnMut(&Item, u64, &[u8]) -> Result<(), BundleError>,
     ) -> Result<(), BundleError> {
         let wanted = |item: &&Item| {
             item.header.kind == ItemKind::Records && item.header.name.as_bytes() == set.as_bytes()
         };
         for item in session.items.iter().filter(wanted) {
-            self.lines(item, &mut |number, line| take(item, number, line))?;
+            self.lines(item, |number, line| take(item, number, line))?;
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ impl<'a> CaseView<'a> {
     pub fn lines(
         &self,
         item: &Item,
-        take: &mut dyn FnMut(u64, &[u8]) -> Result<(), BundleError>,
+        mut take: impl FnMut(u64, &[u8]) -> Result<(), BundleError>,
     ) -> Result<(), BundleError> {
         if item.seal.length_bytes == 0 {
             return Ok(());

@@ -17,7 +17,7 @@ impl Kind for Dns {
         Some("dns")
     }
 
-    fn from_record(&self, record: &Record<'_>) -> Vec<Moment> {
+    fn in_record(&self, record: &Record<'_>) -> Vec<Moment> {
         let (Some(time), Some(name)) = (record.time("time"), record.text("name")) else {
             return Vec::new();
         };

@@ -30,12 +30,12 @@ pub trait Kind: Sync {
     }
 
     /// Moments that an item's header states.
-    fn from_header(&self, _header: &ItemHeader) -> Vec<Moment> {
+    fn in_header(&self, _header: &ItemHeader) -> Vec<Moment> {
         Vec::new()
     }
 
     /// Moments that one record states. Whatever is missing or of another type is left out.
-    fn from_record(&self, _record: &Record<'_>) -> Vec<Moment> {
+    fn in_record(&self, _record: &Record<'_>) -> Vec<Moment> {
         Vec::new()
     }
 }
@@ -58,7 +58,7 @@ pub fn events_from_item<L: AsRef<[u8]>>(
     take: &mut dyn FnMut(Event),
 ) {
     for kind in ALL {
-        for moment in kind.from_header(header) {
+        for moment in kind.in_header(header) {
             take(Event::new(moment, kind.name(), host, item_seq, None));
         }
     }
@@ -87,8 +87,14 @@ pub fn events_from_line(
     };
     let record = Record { fields: &fields };
     for kind in kinds {
-        for moment in kind.from_record(&record) {
-            take(Event::new(moment, kind.name(), host, item_seq, Some(number)));
+        for moment in kind.in_record(&record) {
+            take(Event::new(
+                moment,
+                kind.name(),
+                host,
+                item_seq,
+                Some(number),
+            ));
         }
     }
 }

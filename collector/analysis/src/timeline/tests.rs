@@ -51,7 +51,10 @@ fn every_kind_is_named_once_and_says_what_its_times_mean() {
 
 #[test]
 fn equal_file_times_are_one_event() {
-    let (old, new) = (Timestamp::new(1_600_000_000, 1), Timestamp::new(1_700_000_000, 0));
+    let (old, new) = (
+        Timestamp::new(1_600_000_000, 1),
+        Timestamp::new(1_700_000_000, 0),
+    );
     let meta = FileMeta {
         mode: 0o4755,
         modified: old,
@@ -62,7 +65,10 @@ fn equal_file_times_are_one_event() {
     };
     let got = events(&header(ItemKind::File, "/tmp/a\nb", Some(meta)), &[]);
     let short: Vec<_> = got.iter().map(|e| (e.time, e.description)).collect();
-    let want = [(old, "File Modified, Born"), (new, "File Accessed, Changed")];
+    let want = [
+        (old, "File Modified, Born"),
+        (new, "File Accessed, Changed"),
+    ];
     assert_eq!(short, want);
     assert_eq!(
         got[0].message,
@@ -105,7 +111,10 @@ fn dns_in_both_directions() {
 
 #[test]
 fn a_boot_and_nothing_from_records_without_times() {
-    let boot = of_set("host", r#"{"boot_time":"2026-01-01T00:00:00Z","kernel_release":"6.1"}"#);
+    let boot = of_set(
+        "host",
+        r#"{"boot_time":"2026-01-01T00:00:00Z","kernel_release":"6.1"}"#,
+    );
     assert_eq!(boot[0].message, "the host booted, kernel 6.1");
     for set in ["host", "processes", "dns", "sockets"] {
         assert_eq!(of_set(set, r#"{"pid":"x","time":5,"exe":7}"#), []);
@@ -120,7 +129,12 @@ fn timesketch_gets_its_three_columns_and_a_reference() {
     assert_eq!(value["datetime"], "2026-01-01T00:00:00.000000000Z");
     assert_eq!(value["timestamp_desc"], "Boot Time");
     assert_eq!(
-        (&value["host"], &value["session"], &value["item"], &value["line"]),
+        (
+            &value["host"],
+            &value["session"],
+            &value["item"],
+            &value["line"]
+        ),
         (&"i-0abc".into(), &"s-1".into(), &7.into(), &2.into())
     );
     event.time = Timestamp::new(i64::MAX, 0);

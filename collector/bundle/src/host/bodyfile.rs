@@ -32,7 +32,7 @@ fn escaped(bytes: &[u8]) -> String {
         for c in chunk.valid().chars() {
             match c {
                 '\\' => out.push_str("\\\\"),
-                // A C1 control as its two UTF-8 bytes: plaso's own escape would lose one.
+                // A C1 control is shown as its two UTF-8 bytes, like any other byte.
                 '|' | '\0'..='\x1f' | '\x7f'..='\u{9f}' => {
                     let mut utf8 = [0u8; 4];
                     for byte in c.encode_utf8(&mut utf8).bytes() {
@@ -61,13 +61,14 @@ fn mode(meta: &FileMeta) -> String {
         FileKind::Char => 'c',
     };
     let bit = |mask: u32, letter: char| if meta.mode & mask != 0 { letter } else { '-' };
-    let last = |exec: u32, special: u32, both: char, only: char| {
-        match (meta.mode & exec != 0, meta.mode & special != 0) {
-            (true, true) => both,
-            (false, true) => only,
-            (true, false) => 'x',
-            (false, false) => '-',
-        }
+    let last = |exec: u32, special: u32, both: char, only: char| match (
+        meta.mode & exec != 0,
+        meta.mode & special != 0,
+    ) {
+        (true, true) => both,
+        (false, true) => only,
+        (true, false) => 'x',
+        (false, false) => '-',
     };
     [
         kind,

@@ -58,16 +58,16 @@ fn component(out: &mut Vec<u8>, name: &[u8]) {
 
 /// Where a link points, as a header can hold it: without NUL. An empty target has no form.
 pub fn link_target(target: &[u8]) -> Option<Vec<u8>> {
-    let text: Vec<u8> = target.split(|byte| *byte == 0).fold(
-        Vec::with_capacity(target.len()),
-        |mut all, part| {
-            if !all.is_empty() {
-                all.extend_from_slice(b"\\x00");
-            }
-            all.extend_from_slice(part);
-            all
-        },
-    );
+    let text: Vec<u8> =
+        target
+            .split(|byte| *byte == 0)
+            .fold(Vec::with_capacity(target.len()), |mut all, part| {
+                if !all.is_empty() {
+                    all.extend_from_slice(b"\\x00");
+                }
+                all.extend_from_slice(part);
+                all
+            });
     (!text.is_empty() && text.len() <= LONGEST_PATH).then_some(text)
 }
 

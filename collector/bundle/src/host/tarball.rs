@@ -5,12 +5,12 @@ use super::{
     bodyfile,
     root::{ROOT, Root, link, placeable},
 };
-use crate::{BundleError, copy::Copier, item::Item};
 use crate::tar::{
     BLOCK,
     header::{Dialect, Kind, Member, encode},
     padding,
 };
+use crate::{BundleError, copy::Copier, item::Item};
 use cleanroom_evidence::{FileKind, FileMeta, RawBytes};
 use flate2::{Compression, write::GzEncoder};
 use std::{collections::BTreeSet, io, io::Write};
@@ -40,9 +40,12 @@ impl HostTar<'_> {
         for (name, parts) in self.live {
             let parts: Vec<&Item> = parts.iter().filter_map(|at| self.items.get(*at)).collect();
             let size = blobs.joined_length(&parts)?;
-            self.own(&mut gz, &format!("live_response/{name}"), size, &mut |out| {
-                blobs.join(&parts, out)
-            })?;
+            self.own(
+                &mut gz,
+                &format!("live_response/{name}"),
+                size,
+                &mut |out| blobs.join(&parts, out),
+            )?;
         }
         let mut length = Counting(0);
         self.bodyfile(&mut length)?;
@@ -78,7 +81,11 @@ impl HostTar<'_> {
         Member {
             name: name.as_bytes(),
             kind,
-            mode: if kind == Kind::Directory { 0o755 } else { 0o644 },
+            mode: if kind == Kind::Directory {
+                0o755
+            } else {
+                0o644
+            },
             uid: 0,
             gid: 0,
             size,

@@ -147,7 +147,10 @@ impl Checker {
                 (Some(line), file) => (line, file),
             };
             let Some((expected, listed)) = manifest::parse(&line) else {
-                return Ok(Err(form(MANIFEST, "a line of it is not a digest and a path")));
+                return Ok(Err(form(
+                    MANIFEST,
+                    "a line of it is not a digest and a path",
+                )));
             };
             let error = match file {
                 None => missing(listed),
@@ -206,9 +209,13 @@ impl Checker {
             return Err(form(BAGIT, "it is not the declaration of BagIt 1.0"));
         }
         let info = std::str::from_utf8(bytes(BAG_INFO)?).ok();
-        let (bagged, exported, oxum_bytes, oxum_files) = info
-            .and_then(info::parse)
-            .ok_or_else(|| form(BAG_INFO, "a line that every bundle has is missing or doubled"))?;
+        let (bagged, exported, oxum_bytes, oxum_files) =
+            info.and_then(info::parse).ok_or_else(|| {
+                form(
+                    BAG_INFO,
+                    "a line that every bundle has is missing or doubled",
+                )
+            })?;
         let files = self.payload.len() as u64;
         if bagged != case || (oxum_bytes, oxum_files) != (self.payload_bytes, files) {
             let why = "its case or Payload-Oxum is not that of the bundle";

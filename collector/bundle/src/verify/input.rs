@@ -158,7 +158,14 @@ mod tests {
         let check = |file: &[u8], list: &[Segment]| segments(&mut &file[..], list).unwrap();
         let list = [of(1, 0, b"ab"), of(2, 3, b"cd"), of(3, 5, b"")];
         assert_eq!(check(b"ab\ncd", &list), Ok(()));
-        for bad in [&b"ab\nce"[..], b"ab cd", b"ab\ncd\n", b"ab\nc", b"", b"xb\ncd"] {
+        for bad in [
+            &b"ab\nce"[..],
+            b"ab cd",
+            b"ab\ncd\n",
+            b"ab\nc",
+            b"",
+            b"xb\ncd",
+        ] {
             assert!(check(bad, &list).is_err(), "{bad:?}");
         }
         assert!(check(b"abcd", &[of(1, 0, b"ab"), of(2, 1, b"b")]).is_err());

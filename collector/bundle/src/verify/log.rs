@@ -97,7 +97,9 @@ impl Log {
         let (size, signed) = (self.tree.size(), head.size);
         let why = match size.cmp(&signed) {
             Ordering::Less => {
-                format!("it was truncated: {size} of the {signed} entries that were signed are there")
+                format!(
+                    "it was truncated: {size} of the {signed} entries that were signed are there"
+                )
             }
             Ordering::Greater => {
                 format!("it was extended: {size} entries, only {signed} were signed")

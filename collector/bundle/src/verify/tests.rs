@@ -57,7 +57,11 @@ fn changed_bytes_are_refused() {
     check(&bytes).unwrap();
     for at in places(&bytes) {
         let changed = flipped(&bytes, at, 1 << (at % 8));
-        assert!(check(&changed).is_err(), "byte {at} of {} is free", bytes.len());
+        assert!(
+            check(&changed).is_err(),
+            "byte {at} of {} is free",
+            bytes.len()
+        );
     }
 }
 
@@ -104,7 +108,11 @@ fn a_consistent_forgery_without_the_key_is_refused() {
     says("data/hosts/i-0abc/s1/raw/000012.bin was changed");
     replace("manifest-sha256.txt", &old, b"#cloud-confiG\n");
     says("manifest-sha256.txt was changed");
-    replace("tagmanifest-sha256.txt", &before[0], &read("manifest-sha256.txt"));
+    replace(
+        "tagmanifest-sha256.txt",
+        &before[0],
+        &read("manifest-sha256.txt"),
+    );
     says("tagmanifest-sha256.txt was changed");
 }
 

@@ -11,10 +11,7 @@ use std::{
 /// Deepest folder: a bundle's own need ten.
 const DEPTH: usize = 16;
 
-pub(super) fn verify_folder(
-    root: &Path,
-    options: &VerifyOptions,
-) -> Result<Verified, VerifyError> {
+pub(super) fn verify_folder(root: &Path, options: &VerifyOptions) -> Result<Verified, VerifyError> {
     let mut files = Vec::new();
     list(root, "", 0, &mut files)?;
     files.sort_by(|a, b| order(a, b));

@@ -92,7 +92,10 @@ pub fn export(case: &Case, target: &Path, options: &Options) -> Result<Exported,
         let written = out.member(&path, &mut |to| exporting.write(&content, to))?;
         digests.insert(path, written);
     }
-    let (files, bytes) = (digests.len() as u64, digests.values().map(|w| w.bytes).sum());
+    let (files, bytes) = (
+        digests.len() as u64,
+        digests.values().map(|w| w.bytes).sum(),
+    );
     let tag_manifest = tags(&mut out, &view, options, &digests)?;
 
     let subject = json!({
@@ -102,7 +105,11 @@ pub fn export(case: &Case, target: &Path, options: &Options) -> Result<Exported,
         "entries": view.entries,
         "exported": view.exported,
     });
-    case.record(Event::new("bundle.exported", options.actor.clone(), subject))?;
+    case.record(Event::new(
+        "bundle.exported",
+        options.actor.clone(),
+        subject,
+    ))?;
     let custody = reader.custody()?;
     custody::write(&mut out, target, &custody, case.signer(), id, tag_manifest)?;
     out.finish()?;
@@ -249,7 +256,9 @@ impl Exporting<'_> {
         to: &mut dyn Write,
     ) -> Result<(), BundleError> {
         let sets = layout.sets.iter();
-        let live: Vec<_> = sets.map(|set| (set.live.clone(), set.parts.clone())).collect();
+        let live: Vec<_> = sets
+            .map(|set| (set.live.clone(), set.parts.clone()))
+            .collect();
         let tar = HostTar {
             items: &session.items,
             root: &layout.root,
@@ -285,3 +294,6 @@ fn json_lines<T: serde::Serialize>(values: &[T]) -> Result<Vec<u8>, BundleError>
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;
