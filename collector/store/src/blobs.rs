@@ -59,19 +59,29 @@ pub(crate) fn publish<'a>(
     case_dir: &Path,
     batch: impl Iterator<Item = &'a Unpublished> + Clone,
 ) -> Result<u64, StoreError> {
-    for blob in batch.clone() {
-        let Some(path) = &blob.file else { continue };
-        let file = File::open(path).context("open", path)?;
-        disk::make_read_only(&file, path)?;
-        file.sync_all().context("sync", path)?;
-    }
+    // All changes of metadata come before the first sync: a journalling file system then writes
+    // its journal once for the batch, not once a file.
     let (mut dirs, mut held) = (BTreeSet::new(), 0);
-    for blob in batch {
+    for blob in batch.clone() {
+        if let Some(path) = &blob.file {
+            let file = File::open(path).context("open", path)?;
+            disk::make_read_only(&file, path)?;
+        }
         let to = path(case_dir, &blob.sha256);
         let dir = to.parent().unwrap_or(case_dir).to_owned();
         if dirs.insert(dir.clone()) {
-            disk::ensure_dir(&dir)?;
+            disk::make_dir(&dir)?;
         }
+    }
+    for path in batch.clone().filter_map(|blob| blob.file.as_ref()) {
+        File::open(path)
+            .and_then(|file| file.sync_all())
+            .context("sync", path)?;
+    }
+    // Also where nothing was made here: another session may have made the folder just now.
+    disk::sync_dir(&root(case_dir))?;
+    for blob in batch {
+        let to = path(case_dir, &blob.sha256);
         let published = match &blob.file {
             Some(from) => disk::publish(from, &to)?,
             None => false,

@@ -18,19 +18,21 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
         .context("sync folder", path)
 }
 
-/// Makes a folder unless it is there; true when it was made. Its name is durable afterwards.
-pub(crate) fn ensure_dir(path: &Path) -> Result<bool, StoreError> {
+/// Makes a folder unless it is there; true when it was made. Its name is not durable yet.
+pub(crate) fn make_dir(path: &Path) -> Result<bool, StoreError> {
     match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
-            return Ok(false);
-        }
-        Err(error) => return Err(error).context("make folder", path),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+        Err(error) => Err(error).context("make folder", path),
     }
-    if let Some(parent) = path.parent() {
-        sync_dir(parent)?;
+}
+
+/// As [`make_dir`]; the name of a new folder is durable afterwards.
+pub(crate) fn ensure_dir(path: &Path) -> Result<(), StoreError> {
+    match (make_dir(path)?, path.parent()) {
+        (true, Some(parent)) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => Ok(()),
     }
-    Ok(true)
 }
 
 /// Makes a new file, open for reading and writing; fails where the name is taken.
