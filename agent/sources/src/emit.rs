@@ -157,10 +157,7 @@ impl<'s> Emitter<'s> {
     ) -> Result<RawStream<'_, 's>, SinkClosed> {
         self.close_set()?;
         self.begin(ItemKind::Raw, name.into(), None, labels)?;
-        Ok(RawStream {
-            out: self,
-            open: true,
-        })
+        Ok(RawStream { out: self, open: true })
     }
 
     /// Emits what a reader gives as a raw item, at most `max_bytes`, without holding it in memory.
@@ -180,9 +177,8 @@ impl<'s> Emitter<'s> {
         loop {
             let room = max_bytes.saturating_sub(length_bytes);
             // One byte more than there is room for: it tells a limit from an end.
-            let want = buffer
-                .len()
-                .min(usize::try_from(room.saturating_add(1)).unwrap_or(usize::MAX));
+            let want =
+                buffer.len().min(usize::try_from(room.saturating_add(1)).unwrap_or(usize::MAX));
             let read = match reader.read(buffer.get_mut(..want).unwrap_or_default()) {
                 Ok(0) => break,
                 Ok(read) => read,
@@ -202,16 +198,8 @@ impl<'s> Emitter<'s> {
                 break;
             }
         }
-        self.sink.seal(
-            trouble
-                .clone()
-                .map_or(ItemStatus::Whole, ItemStatus::Partial),
-        )?;
-        Ok(RawRead {
-            sha256: hasher.finish(),
-            length_bytes,
-            trouble,
-        })
+        self.sink.seal(trouble.clone().map_or(ItemStatus::Whole, ItemStatus::Partial))?;
+        Ok(RawRead { sha256: hasher.finish(), length_bytes, trouble })
     }
 
     /// Emits a path of the host: its metadata, and for a regular file its bytes, at most
@@ -245,8 +233,7 @@ impl<'s> Emitter<'s> {
             Err(error) => {
                 self.gap_io("open", path, &error);
                 self.begin(ItemKind::File, path.into(), Some(meta.clone()), labels)?;
-                self.sink
-                    .seal(ItemStatus::Partial(format!("open: {error}")))?;
+                self.sink.seal(ItemStatus::Partial(format!("open: {error}")))?;
                 Ok(FileRead::Unread(meta))
             }
         }
@@ -266,18 +253,12 @@ impl<'s> Emitter<'s> {
         self.close_set()?;
         self.begin(ItemKind::File, path.into(), Some(meta.clone()), labels)?;
         let known = meta.size_bytes > 0;
-        let end = if known {
-            meta.size_bytes.min(max_bytes)
-        } else {
-            max_bytes
-        };
+        let end = if known { meta.size_bytes.min(max_bytes) } else { max_bytes };
         let mut buffer = vec![0u8; Limits::CHUNK_BYTES];
         let (mut offset, mut head, mut hasher) = (0u64, Vec::new(), Hasher::default());
         let mut trouble = None;
         while offset < end {
-            let want = usize::try_from(end - offset)
-                .unwrap_or(usize::MAX)
-                .min(buffer.len());
+            let want = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
             let Some(space) = buffer.get_mut(..want) else {
                 break;
             };
@@ -287,9 +268,7 @@ impl<'s> Emitter<'s> {
                     let bytes = space.get(..read).unwrap_or_default();
                     hasher.update(bytes);
                     head.extend_from_slice(
-                        bytes
-                            .get(..read.min(keep.saturating_sub(head.len())))
-                            .unwrap_or_default(),
+                        bytes.get(..read.min(keep.saturating_sub(head.len()))).unwrap_or_default(),
                     );
                     self.write(bytes)?;
                     offset += read as u64;
@@ -305,14 +284,8 @@ impl<'s> Emitter<'s> {
             trouble = self.what_is_missing(&file, path, &meta, offset, max_bytes);
         }
         let whole = trouble.is_none();
-        self.sink
-            .seal(trouble.map_or(ItemStatus::Whole, ItemStatus::Partial))?;
-        Ok(FileRead::Read {
-            meta,
-            head,
-            sha256: hasher.finish(),
-            whole,
-        })
+        self.sink.seal(trouble.map_or(ItemStatus::Whole, ItemStatus::Partial))?;
+        Ok(FileRead::Read { meta, head, sha256: hasher.finish(), whole })
     }
 
     /// Why the bytes that were read may not be the file: a limit, or a change while it was read.
@@ -352,9 +325,7 @@ impl<'s> Emitter<'s> {
         file: Option<FileMeta>,
         labels: &[(&str, &str)],
     ) -> Result<(), SinkClosed> {
-        let labels = labels
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         self.items += 1;
         self.sink.begin(ItemHeader {
             source: self.source.to_owned(),
@@ -369,9 +340,7 @@ impl<'s> Emitter<'s> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), SinkClosed> {
         self.bytes += bytes.len() as u64;
         self.open_bytes += bytes.len() as u64;
-        bytes
-            .chunks(Limits::CHUNK_BYTES)
-            .try_for_each(|chunk| self.sink.write(chunk))
+        bytes.chunks(Limits::CHUNK_BYTES).try_for_each(|chunk| self.sink.write(chunk))
     }
 
     fn close_set(&mut self) -> Result<(), SinkClosed> {
@@ -419,10 +388,7 @@ impl Drop for RawStream<'_, '_> {
 }
 
 fn is_missing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]
@@ -432,9 +398,8 @@ mod tests {
 
     fn raw(reader: &mut dyn io::Read, max_bytes: u64) -> (RawRead, Vec<u8>, ItemStatus) {
         let mut sink = Captured::default();
-        let read = Emitter::new("test", &mut sink)
-            .raw_from(b"name", &[], reader, max_bytes)
-            .unwrap();
+        let read =
+            Emitter::new("test", &mut sink).raw_from(b"name", &[], reader, max_bytes).unwrap();
         let (_, bytes, status) = sink.items.pop().unwrap();
         assert_eq!(read.sha256, Sha256Digest::of(&bytes));
         assert_eq!(read.length_bytes, bytes.len() as u64);
@@ -450,9 +415,7 @@ mod tests {
         }
         let (_, bytes, status) = raw(&mut &long[..], 300_000);
         assert_eq!(bytes, long[..300_000]);
-        let ItemStatus::Partial(why) = status else {
-            panic!("whole")
-        };
+        let ItemStatus::Partial(why) = status else { panic!("whole") };
         assert_eq!(why, "larger than the limit of 300000 bytes");
         assert_eq!(raw(&mut io::empty(), 0).2, ItemStatus::Whole);
     }

@@ -14,9 +14,9 @@ mod host;
 pub mod imds;
 mod mountinfo;
 mod options;
-pub mod quiet;
 mod persist;
 pub mod proc;
+pub mod quiet;
 mod registry;
 mod source;
 #[allow(

@@ -48,15 +48,7 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut rest = field;
     while let Some((&first, tail)) = rest.split_first() {
         match (first, tail) {
-            (
-                b'\\',
-                [
-                    a @ b'0'..=b'3',
-                    b @ b'0'..=b'7',
-                    c @ b'0'..=b'7',
-                    after @ ..,
-                ],
-            ) => {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
                 out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
                 rest = after;
             }
@@ -84,10 +76,7 @@ mod tests {
         assert_eq!(found[0].mount_point, b"/a b\\\\xff");
         assert_eq!(found[0].device, "98:0");
         assert_eq!(found[0].options, ["rw", "noatime"]);
-        assert_eq!(
-            (found[0].fs_type.as_str(), &found[0].source[..]),
-            ("ext3", &b"/dev/root"[..])
-        );
+        assert_eq!((found[0].fs_type.as_str(), &found[0].source[..]), ("ext3", &b"/dev/root"[..]));
         assert_eq!(found[1].fs_type, "proc");
     }
 

@@ -120,9 +120,9 @@ fn noatime_each() -> io::Result<()> {
     }
     match example {
         None => Ok(()),
-        Some(example) => Err(io::Error::other(format!(
-            "{refused} of {total} mounts refused, e.g. {example}"
-        ))),
+        Some(example) => {
+            Err(io::Error::other(format!("{refused} of {total} mounts refused, e.g. {example}")))
+        }
     }
 }
 
@@ -222,9 +222,8 @@ pub fn footprint(host: &Host, quiet: &Quiet, started: Clock) -> Footprint {
 
 /// The first number of the line `key: number …`.
 fn number(text: &[u8], key: &[u8]) -> Option<u64> {
-    let value = text
-        .split(|&b| b == b'\n')
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(b":"))?;
+    let value =
+        text.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(key)?.strip_prefix(b":"))?;
     let value = std::str::from_utf8(value).ok()?;
     value.split_ascii_whitespace().next()?.parse().ok()
 }

@@ -13,14 +13,8 @@ pub struct Document {
 
 /// Every document. `data/report.html` and `data/findings.jsonl` are one line each.
 pub static ALL: &[Document] = &[
-    Document {
-        path: "data/case.json",
-        write: case,
-    },
-    Document {
-        path: "data/timeline/timesketch.jsonl",
-        write: timesketch::write,
-    },
+    Document { path: "data/case.json", write: case },
+    Document { path: "data/timeline/timesketch.jsonl", write: timesketch::write },
 ];
 
 fn case(view: &CaseView<'_>, out: &mut dyn Write) -> Result<(), BundleError> {
@@ -34,18 +28,9 @@ mod tests {
     fn paths_are_safe_and_unique() {
         for (at, document) in super::ALL.iter().enumerate() {
             let path = document.path;
-            assert!(
-                crate::bag::path::is_safe(path) && path.starts_with("data/"),
-                "{path}"
-            );
+            assert!(crate::bag::path::is_safe(path) && path.starts_with("data/"), "{path}");
             assert!(!path.starts_with("data/hosts/") && !path.starts_with("data/certificates/"));
-            assert!(
-                super::ALL
-                    .iter()
-                    .skip(at + 1)
-                    .all(|other| other.path != path),
-                "{path}"
-            );
+            assert!(super::ALL.iter().skip(at + 1).all(|other| other.path != path), "{path}");
         }
     }
 }

@@ -63,10 +63,7 @@ impl Output {
             Form::Folder
         } else {
             let file = private_file(&at).map_err(made)?;
-            Form::Tar(TarWriter::new(
-                BufWriter::with_capacity(BUFFER, file),
-                mtime,
-            ))
+            Form::Tar(TarWriter::new(BufWriter::with_capacity(BUFFER, file), mtime))
         });
         Ok(output)
     }
@@ -86,11 +83,7 @@ impl Output {
         let mut hasher = Hasher::default();
         let mut bytes = 0u64;
         let mut hashing = |out: &mut dyn Write| {
-            let mut tee = Tee {
-                out,
-                hasher: &mut hasher,
-                bytes: &mut bytes,
-            };
+            let mut tee = Tee { out, hasher: &mut hasher, bytes: &mut bytes };
             content(&mut tee)
         };
         match &mut self.form {
@@ -108,10 +101,7 @@ impl Output {
                 file.sync_all()?;
             }
         }
-        Ok(Written {
-            sha256: hasher.finish(),
-            bytes,
-        })
+        Ok(Written { sha256: hasher.finish(), bytes })
     }
 
     /// Makes the bundle durable and gives it its name.
@@ -161,15 +151,11 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
 }
 
 fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn folders(root: &Path, folder: &Path) -> Result<(), BundleError> {
-    if folder == root || folder.is_dir() {
+    if folder == root || folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
     }
     if let Some(parent) = folder.parent() {
@@ -195,11 +181,7 @@ fn sync_folders(folder: &Path) -> Result<(), BundleError> {
 
 fn parent(path: &Path) -> &Path {
     let parent = path.parent().unwrap_or(Path::new("."));
-    if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    }
+    if parent.as_os_str().is_empty() { Path::new(".") } else { parent }
 }
 
 /// Renames without replacing (renameat2(2)). Some file systems cannot; there the check and the

@@ -14,13 +14,7 @@ pub struct Scene {
     pub items: u64,
 }
 
-pub type Given = (
-    ItemKind,
-    &'static [u8],
-    Option<FileMeta>,
-    Vec<u8>,
-    ItemStatus,
-);
+pub type Given = (ItemKind, &'static [u8], Option<FileMeta>, Vec<u8>, ItemStatus);
 
 pub fn meta(kind: FileKind, size: usize) -> FileMeta {
     FileMeta {
@@ -39,23 +33,11 @@ pub fn meta(kind: FileKind, size: usize) -> FileMeta {
 
 pub fn file(name: &'static [u8], bytes: &[u8]) -> Given {
     let meta = meta(FileKind::Regular, bytes.len());
-    (
-        ItemKind::File,
-        name,
-        Some(meta),
-        bytes.to_vec(),
-        ItemStatus::Whole,
-    )
+    (ItemKind::File, name, Some(meta), bytes.to_vec(), ItemStatus::Whole)
 }
 
 pub fn records(set: &'static [u8], text: &str) -> Given {
-    (
-        ItemKind::Records,
-        set,
-        None,
-        text.as_bytes().to_vec(),
-        ItemStatus::Whole,
-    )
+    (ItemKind::Records, set, None, text.as_bytes().to_vec(), ItemStatus::Whole)
 }
 
 pub fn raw(name: &'static [u8], bytes: &[u8]) -> Given {
@@ -76,13 +58,7 @@ pub fn items() -> Vec<Given> {
         file(b"/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n"),
         file(b"/../../escape", b"trick"),
         file(b"/tmp/\xff new\nline | pipe", b"bytes"),
-        (
-            ItemKind::File,
-            b"/etc/link",
-            Some(link),
-            Vec::new(),
-            ItemStatus::Whole,
-        ),
+        (ItemKind::File, b"/etc/link", Some(link), Vec::new(), ItemStatus::Whole),
         file(b"/etc/link/below", b"through the link"),
         (
             ItemKind::File,
@@ -91,17 +67,8 @@ pub fn items() -> Vec<Given> {
             Vec::new(),
             ItemStatus::Whole,
         ),
-        (
-            ItemKind::File,
-            b"/etc/shadow",
-            Some(meta(FileKind::Regular, 900)),
-            Vec::new(),
-            denied,
-        ),
-        records(
-            b"processes",
-            "{\"pid\":2,\"start_time\":\"2026-01-01T00:00:01Z\"}\n",
-        ),
+        (ItemKind::File, b"/etc/shadow", Some(meta(FileKind::Regular, 900)), Vec::new(), denied),
+        records(b"processes", "{\"pid\":2,\"start_time\":\"2026-01-01T00:00:01Z\"}\n"),
         records(b"../../set", "{}\n"),
         raw(b"imds:/latest/user-data", b"#cloud-config\n"),
         raw(b"volume-blocks:/dev/nvme0n1", b"0 0 524288 00\n"),
@@ -177,16 +144,10 @@ impl Scene {
             bytes: 0,
         };
         session.end_source(seq + 1, outcome).unwrap();
-        session
-            .note(seq + 2, "footprint", serde_json::json!({"pid": 1}))
-            .unwrap();
+        session.note(seq + 2, "footprint", serde_json::json!({"pid": 1})).unwrap();
         session.commit().unwrap();
         session.close("done").unwrap();
-        Self {
-            dir,
-            case,
-            items: count,
-        }
+        Self { dir, case, items: count }
     }
 
     pub fn export(&self, name: &str, folder: bool) -> Result<Exported, BundleError> {

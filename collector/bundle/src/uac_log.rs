@@ -9,10 +9,7 @@ pub fn text(view: &CaseView<'_>, session: &SessionView) -> String {
     let info = &session.info;
     let mut log = String::new();
     let mut line = |time: Timestamp, level: &str, message: &str| {
-        log.push_str(&format!(
-            "{time} {level} {}\n",
-            printable(message.as_bytes())
-        ));
+        log.push_str(&format!("{time} {level} {}\n", printable(message.as_bytes())));
     };
     let opened = info.opened.utc;
     line(
@@ -43,10 +40,7 @@ pub fn text(view: &CaseView<'_>, session: &SessionView) -> String {
         line(
             outcome.started.utc,
             level,
-            &format!(
-                "{}: {} items, {} bytes, {how}",
-                outcome.source, outcome.items, outcome.bytes
-            ),
+            &format!("{}: {} items, {} bytes, {how}", outcome.source, outcome.items, outcome.bytes),
         );
         if let Outcome::Partial(gaps) = &outcome.outcome {
             for gap in gaps {

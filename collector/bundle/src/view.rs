@@ -56,12 +56,7 @@ impl<'a> CaseView<'a> {
                 info,
             });
         }
-        Ok(Self {
-            reader,
-            sessions,
-            entries,
-            exported: Timestamp::new(exported.unix_seconds, 0),
-        })
+        Ok(Self { reader, sessions, entries, exported: Timestamp::new(exported.unix_seconds, 0) })
     }
 
     /// What the case is.
@@ -109,10 +104,8 @@ impl<'a> CaseView<'a> {
         let (mut line, mut number, mut skipping) = (Vec::new(), 1u64, false);
         loop {
             line.clear();
-            let read = (&mut input)
-                .take(LINE_BYTES)
-                .read_until(b'\n', &mut line)
-                .map_err(unreadable)?;
+            let read =
+                (&mut input).take(LINE_BYTES).read_until(b'\n', &mut line).map_err(unreadable)?;
             if read == 0 {
                 return Ok(());
             }

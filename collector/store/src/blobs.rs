@@ -22,9 +22,7 @@ pub(crate) fn root(case_dir: &Path) -> PathBuf {
 /// Where a blob is, or would be.
 pub(crate) fn path(case_dir: &Path, sha256: &Sha256Digest) -> PathBuf {
     let hex = sha256.to_string();
-    root(case_dir)
-        .join(hex.get(..2).unwrap_or_default())
-        .join(hex)
+    root(case_dir).join(hex.get(..2).unwrap_or_default()).join(hex)
 }
 
 /// True when the blob is there; an error when it is there with another length.
@@ -74,9 +72,7 @@ pub(crate) fn publish<'a>(
         }
     }
     for path in batch.clone().filter_map(|blob| blob.file.as_ref()) {
-        File::open(path)
-            .and_then(|file| file.sync_all())
-            .context("sync", path)?;
+        File::open(path).and_then(|file| file.sync_all()).context("sync", path)?;
     }
     // Also where nothing was made here: another session may have made the folder just now.
     disk::sync_dir(&root(case_dir))?;
@@ -108,9 +104,7 @@ pub(crate) fn total_bytes(case_dir: &Path) -> Result<u64, StoreError> {
     for dir in fs::read_dir(&root).context("list", &root)? {
         let dir = dir.context("list", &root)?.path();
         for blob in fs::read_dir(&dir).context("list", &dir)? {
-            let meta = blob
-                .and_then(|blob| blob.metadata())
-                .context("list", &dir)?;
+            let meta = blob.and_then(|blob| blob.metadata()).context("list", &dir)?;
             total = total.saturating_add(meta.len());
         }
     }

@@ -9,12 +9,7 @@ pub(crate) enum AnacronLine<'a> {
     /// `NAME=value`.
     Environment { name: &'a [u8], value: &'a [u8] },
     /// A job; `schedule` is the period and the delay as they stand there.
-    Job {
-        schedule: &'a [u8],
-        period: &'a [u8],
-        name: &'a [u8],
-        command: &'a [u8],
-    },
+    Job { schedule: &'a [u8], period: &'a [u8], name: &'a [u8], command: &'a [u8] },
     /// Neither, and why.
     Invalid(&'static str),
 }
@@ -38,10 +33,7 @@ fn read(line: &[u8]) -> AnacronLine<'_> {
     let (delay, rest) = word(rest);
     let (name, command) = word(rest);
     let number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    let named = matches!(
-        period,
-        b"@daily" | b"@weekly" | b"@monthly" | b"@yearly" | b"@annually"
-    );
+    let named = matches!(period, b"@daily" | b"@weekly" | b"@monthly" | b"@yearly" | b"@annually");
     if !named && !number(period) {
         return AnacronLine::Invalid("bad period");
     }
@@ -56,12 +48,7 @@ fn read(line: &[u8]) -> AnacronLine<'_> {
     }
     let length = line.len() - rest.len();
     let schedule = line.get(..length).unwrap_or_default().trim_ascii_end();
-    AnacronLine::Job {
-        schedule,
-        period,
-        name,
-        command,
-    }
+    AnacronLine::Job { schedule, period, name, command }
 }
 
 /// A variable's name has neither blanks nor signs in it, so a command with `=` is none.
@@ -75,10 +62,7 @@ fn assignment(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn word(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text
-        .iter()
-        .position(|b| matches!(b, b' ' | b'\t'))
-        .unwrap_or(text.len());
+    let end = text.iter().position(|b| matches!(b, b' ' | b'\t')).unwrap_or(text.len());
     let (word, rest) = text.split_at_checked(end).unwrap_or((text, b""));
     (word, trim_start(rest))
 }
@@ -96,24 +80,10 @@ mod tests {
         let read = lines(text, 100);
         assert_eq!(read.len(), 6);
         assert_eq!(read[0].0, 2);
-        let AnacronLine::Job {
-            schedule,
-            name,
-            command,
-            ..
-        } = &read[1].2
-        else {
-            panic!()
-        };
+        let AnacronLine::Job { schedule, name, command, .. } = &read[1].2 else { panic!() };
         assert_eq!((*schedule, *name), (&b"1\t5"[..], &b"cron.daily"[..]));
         assert_eq!(*command, b"nice run-parts /etc/cron.daily");
-        assert!(matches!(
-            read[2].2,
-            AnacronLine::Job {
-                command: b"x=1",
-                ..
-            }
-        ));
+        assert!(matches!(read[2].2, AnacronLine::Job { command: b"x=1", .. }));
         assert_eq!(read[3].2, AnacronLine::Invalid("bad period"));
         assert_eq!(read[4].2, AnacronLine::Invalid("bad delay"));
         assert_eq!(read[5].2, AnacronLine::Invalid("no command"));

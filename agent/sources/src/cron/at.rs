@@ -44,24 +44,18 @@ pub(crate) fn name(name: &[u8]) -> Option<AtName> {
 
 /// Reads the script's head line by line; a script of another make gives only its body.
 pub(crate) fn script(bytes: &[u8]) -> AtScript<'_> {
-    let mut script = AtScript {
-        body: bytes,
-        ..AtScript::default()
-    };
+    let mut script = AtScript { body: bytes, ..AtScript::default() };
     let mut rest = bytes;
     while let Some(end) = rest.iter().position(|&b| b == b'\n') {
         let (line, after) = rest.split_at_checked(end).unwrap_or((rest, b""));
         rest = after.get(1..).unwrap_or_default();
         if let Some(words) = line.strip_prefix(b"# atrun uid=") {
             let uid = words.split(|&b| b == b' ').next().unwrap_or_default();
-            script.uid = std::str::from_utf8(uid)
-                .ok()
-                .and_then(|uid| uid.parse().ok());
+            script.uid = std::str::from_utf8(uid).ok().and_then(|uid| uid.parse().ok());
         } else if let Some(words) = line.strip_prefix(b"# mail ") {
             script.mail_to = words.split(|&b| b == b' ').find(|word| !word.is_empty());
-        } else if let Some(directory) = line
-            .strip_prefix(b"cd ")
-            .and_then(|line| line.strip_suffix(b" || {"))
+        } else if let Some(directory) =
+            line.strip_prefix(b"cd ").and_then(|line| line.strip_suffix(b" || {"))
         {
             script.directory = Some(directory);
         } else if line == b"}" && script.directory.is_some() {
@@ -88,10 +82,7 @@ mod tests {
                      KEY=secret; export KEY\ncd /tmp || {\n\t echo 'no' >&2\n\t exit 1\n}\ncurl x | sh\n";
         let script = script(text);
         assert_eq!((script.uid, script.mail_to), (Some(33), Some(&b"web"[..])));
-        assert_eq!(
-            (script.directory, script.body),
-            (Some(&b"/tmp"[..]), &b"curl x | sh\n"[..])
-        );
+        assert_eq!((script.directory, script.body), (Some(&b"/tmp"[..]), &b"curl x | sh\n"[..]));
         assert_eq!(super::script(b"rm -rf /\n").body, b"rm -rf /\n");
     }
 

@@ -56,22 +56,12 @@ impl Schedulers {
             (None, None, None) => Layout::Debian,
         };
         let (program, names): (_, &[&str]) = match layout {
-            Layout::Debian => (
-                cron.or(crond),
-                if cron.is_some() {
-                    &["cron"]
-                } else {
-                    &["crond", "cronie"]
-                },
-            ),
-            Layout::AmazonLinux => (
-                crond.or(cron),
-                if crond.is_some() {
-                    &["crond"]
-                } else {
-                    &["cron"]
-                },
-            ),
+            Layout::Debian => {
+                (cron.or(crond), if cron.is_some() { &["cron"] } else { &["crond", "cronie"] })
+            }
+            Layout::AmazonLinux => {
+                (crond.or(cron), if crond.is_some() { &["crond"] } else { &["cron"] })
+            }
         };
         let settings = Settings {
             lsb_names: option(host, b"/etc/default/cron", "EXTRA_OPTS", 'l'),
@@ -80,14 +70,8 @@ impl Schedulers {
         let at = first(host, &["/usr/sbin/atd", "/sbin/atd"]);
         Self {
             layout,
-            cron: Daemon {
-                program,
-                started: started(host, names, "/run/crond.pid"),
-            },
-            at: Daemon {
-                program: at,
-                started: started(host, &["atd"], "/run/atd.pid"),
-            },
+            cron: Daemon { program, started: started(host, names, "/run/crond.pid") },
+            at: Daemon { program: at, started: started(host, &["atd"], "/run/atd.pid") },
             anacron: first(host, &["/usr/sbin/anacron", "/sbin/anacron"]).is_some(),
             settings,
         }
@@ -100,10 +84,9 @@ fn family(host: &Host) -> Option<bool> {
         .iter()
         .find_map(|path| host.read(path.as_bytes(), SETTINGS_BYTES).ok())?;
     let text = String::from_utf8_lossy(&content.bytes).into_owned();
-    let ids = text.lines().filter_map(|line| {
-        line.strip_prefix("ID=")
-            .or_else(|| line.strip_prefix("ID_LIKE="))
-    });
+    let ids = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")));
     let mut words = ids.flat_map(|ids| ids.trim_matches(['"', '\'']).split_ascii_whitespace());
     words.find_map(|id| match id {
         "debian" | "ubuntu" => Some(true),
@@ -128,11 +111,7 @@ fn option(host: &Host, path: &[u8], name: &str, letter: char) -> bool {
     };
     let text = String::from_utf8_lossy(&content.bytes).into_owned();
     let value = text.lines().rev().find_map(|line| {
-        line.trim()
-            .strip_prefix(name)?
-            .trim_start()
-            .strip_prefix('=')
-            .map(str::to_owned)
+        line.trim().strip_prefix(name)?.trim_start().strip_prefix('=').map(str::to_owned)
     });
     value.is_some_and(|value| {
         let words = value.split(|c: char| c.is_whitespace() || c == '"' || c == '\'');
@@ -162,10 +141,7 @@ fn started(host: &Host, names: &[&str], pid_file: &str) -> Result<String, String
             let Ok(meta) = host.metadata(path.as_bytes()) else {
                 continue;
             };
-            let nowhere = meta
-                .link_target
-                .as_ref()
-                .is_some_and(|t| t.as_bytes() == b"/dev/null");
+            let nowhere = meta.link_target.as_ref().is_some_and(|t| t.as_bytes() == b"/dev/null");
             if nowhere || (meta.kind == FileKind::Regular && meta.size_bytes == 0) {
                 return Err(format!("{unit} is masked ({path})"));
             }
@@ -181,9 +157,7 @@ fn started(host: &Host, names: &[&str], pid_file: &str) -> Result<String, String
         }
     }
     match installed {
-        Some(path) => Err(format!(
-            "{path} is there, but no target wants it (not enabled)"
-        )),
+        Some(path) => Err(format!("{path} is there, but no target wants it (not enabled)")),
         None => Ok("nothing found that starts it at boot (a container, or by hand)".to_owned()),
     }
 }
@@ -193,20 +167,10 @@ fn wanted(host: &Host, unit: &str) -> Option<String> {
     UNIT_DIRECTORIES.iter().find_map(|directory| {
         let entries = host.list(directory.as_bytes()).ok()?;
         let pulls = |name: &[u8]| name.ends_with(b".wants") || name.ends_with(b".requires");
-        entries
-            .iter()
-            .filter(|entry| pulls(&entry.name))
-            .find_map(|entry| {
-                let path = [
-                    directory.as_bytes(),
-                    b"/",
-                    &entry.name,
-                    b"/",
-                    unit.as_bytes(),
-                ]
-                .concat();
-                host.metadata(&path).ok().map(|_| printable(&path))
-            })
+        entries.iter().filter(|entry| pulls(&entry.name)).find_map(|entry| {
+            let path = [directory.as_bytes(), b"/", &entry.name, b"/", unit.as_bytes()].concat();
+            host.metadata(&path).ok().map(|_| printable(&path))
+        })
     })
 }
 
@@ -215,10 +179,7 @@ fn init_link(host: &Host, name: &str) -> Option<String> {
         let directory = format!("/etc/rc{level}.d");
         let entries = host.list(directory.as_bytes()).ok()?;
         let link = entries.iter().find(|entry| {
-            let digits = entry
-                .name
-                .strip_prefix(b"S")
-                .and_then(|rest| rest.split_at_checked(2));
+            let digits = entry.name.strip_prefix(b"S").and_then(|rest| rest.split_at_checked(2));
             digits.is_some_and(|(n, rest)| {
                 n.iter().all(u8::is_ascii_digit) && rest == name.as_bytes()
             })

@@ -13,38 +13,17 @@ pub(super) struct Field {
     pub names: &'static [&'static str],
 }
 
-const MONTHS: &[&str] = &[
-    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-];
+const MONTHS: &[&str] =
+    &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// Minute, hour, day of month, month, day of week (crontab(5)).
 pub(super) const FIELDS: [Field; 5] = [
-    Field {
-        low: 0,
-        high: 59,
-        names: &[],
-    },
-    Field {
-        low: 0,
-        high: 23,
-        names: &[],
-    },
-    Field {
-        low: 1,
-        high: 31,
-        names: &[],
-    },
-    Field {
-        low: 1,
-        high: 12,
-        names: MONTHS,
-    },
-    Field {
-        low: 0,
-        high: 7,
-        names: DAYS,
-    },
+    Field { low: 0, high: 59, names: &[] },
+    Field { low: 0, high: 23, names: &[] },
+    Field { low: 1, high: 31, names: &[] },
+    Field { low: 1, high: 12, names: MONTHS },
+    Field { low: 0, high: 7, names: DAYS },
 ];
 
 /// What one field allows.
@@ -65,10 +44,7 @@ pub(super) fn read<'a>(
     layout: Layout,
 ) -> Option<(Allowed, &'a [u8], &'a [u8])> {
     let mut at = Cursor(text);
-    let mut allowed = Allowed {
-        star: text.first() == Some(&b'*'),
-        ..Allowed::default()
-    };
+    let mut allowed = Allowed { star: text.first() == Some(&b'*'), ..Allowed::default() };
     loop {
         range(&mut at, field, layout, &mut allowed)?;
         if !at.eat(b',') {
@@ -110,11 +86,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn skip(&mut self, which: impl Fn(u8) -> bool) -> &'a [u8] {
-        let end = self
-            .0
-            .iter()
-            .position(|&b| !which(b))
-            .unwrap_or(self.0.len());
+        let end = self.0.iter().position(|&b| !which(b)).unwrap_or(self.0.len());
         let (taken, rest) = self.0.split_at_checked(end).unwrap_or((self.0, b""));
         self.0 = rest;
         taken
@@ -200,10 +172,7 @@ fn number(at: &mut Cursor, names: &[&str], low: u32, cronie: bool) -> Option<u32
         false => at.skip(|b| b.is_ascii_alphanumeric()),
     };
     let text = std::str::from_utf8(text).ok()?;
-    if let Some(index) = names
-        .iter()
-        .position(|name| name.eq_ignore_ascii_case(text))
-    {
+    if let Some(index) = names.iter().position(|name| name.eq_ignore_ascii_case(text)) {
         return u32::try_from(index).ok().map(|index| index + low);
     }
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -226,26 +195,12 @@ mod tests {
     fn lists_ranges_steps_and_names() {
         for layout in Layout::ALL {
             assert_eq!(bits(0, "*/15 x", layout), of(&[0, 15, 30, 45]));
-            assert_eq!(
-                bits(0, "1,5-7,50-59/4", layout),
-                of(&[1, 5, 6, 7, 50, 54, 58])
-            );
+            assert_eq!(bits(0, "1,5-7,50-59/4", layout), of(&[1, 5, 6, 7, 50, 54, 58]));
             assert_eq!(bits(3, "JAN-mar", layout), of(&[1, 2, 3]));
             assert_eq!(bits(4, "Fri,7", layout), of(&[5, 7]));
             assert_eq!(bits(2, "*/100", layout), of(&[1]));
             assert_eq!(bits(1, "*junk 5", layout), Some((1 << 24) - 1));
-            for bad in [
-                "",
-                "60",
-                "-5",
-                "5-",
-                "5/10",
-                "*/0",
-                "x",
-                "5,",
-                "1-2-x/",
-                "999999999999",
-            ] {
+            for bad in ["", "60", "-5", "5-", "5/10", "*/0", "x", "5,", "1-2-x/", "999999999999"] {
                 let expect = (bad == "1-2-x/" && layout == Layout::Debian).then_some(0b110);
                 assert_eq!(bits(0, bad, layout), expect, "{bad} {layout:?}");
             }
@@ -263,11 +218,7 @@ mod tests {
         assert_eq!(bits(0, "5-64/30", Debian), None);
         assert_eq!(bits(0, "5-64/30", AmazonLinux), of(&[5, 35]));
         assert_eq!(bits(0, "5-200/150", AmazonLinux), None);
-        assert_eq!(
-            bits(0, "5~7", Debian),
-            of(&[5]),
-            "what follows the number is passed over"
-        );
+        assert_eq!(bits(0, "5~7", Debian), of(&[5]), "what follows the number is passed over");
         assert_eq!(read(b"5\xff *", &FIELDS[0], Debian), None);
         let (allowed, _, _) = read(b"5~7 *", &FIELDS[0], AmazonLinux).unwrap();
         assert_eq!((allowed.bits, allowed.random), (0b1110_0000, true));

@@ -73,11 +73,7 @@ pub(crate) struct Verdict {
 impl Verdict {
     pub fn new(layout: Layout, answer: Result<String, String>) -> Self {
         let would_run = answer.is_ok();
-        Self {
-            layout: layout.name(),
-            would_run,
-            why: answer.unwrap_or_else(|why| why),
-        }
+        Self { layout: layout.name(), would_run, why: answer.unwrap_or_else(|why| why) }
     }
 }
 
@@ -105,16 +101,12 @@ pub(crate) fn file(
                 return Ok(());
             }
             regular(meta)?;
-            refuse(meta.uid != 0, || {
-                format!("its owner is uid {}, not root", meta.uid)
-            })?;
+            refuse(meta.uid != 0, || format!("its owner is uid {}, not root", meta.uid))?;
             if layout == Layout::AmazonLinux {
                 return cronie_mode(meta);
             }
             let link_owner = facts.link.map_or(0, |link| link.uid);
-            refuse(link_owner != 0, || {
-                format!("the link's owner is uid {link_owner}, not root")
-            })?;
+            refuse(link_owner != 0, || format!("the link's owner is uid {link_owner}, not root"))?;
             refuse(meta.mode & 0o022 != 0, || {
                 format!("mode {:04o}: group or others may write it", meta.mode)
             })?;
@@ -124,10 +116,7 @@ pub(crate) fn file(
             run_parts_name(layout, facts.name)?;
             regular(meta)?;
             refuse(meta.mode & 0o111 == 0, || {
-                format!(
-                    "mode {:04o}: not executable, run-parts passes over it",
-                    meta.mode
-                )
+                format!("mode {:04o}: not executable, run-parts passes over it", meta.mode)
             })
         }
         Place::Anacrontab => Ok(()),
@@ -142,10 +131,7 @@ pub(crate) fn file(
             })?;
             regular(meta)?;
             refuse(meta.mode & 0o100 == 0, || {
-                format!(
-                    "mode {:04o}: atd runs only what its owner may execute",
-                    meta.mode
-                )
+                format!("mode {:04o}: atd runs only what its owner may execute", meta.mode)
             })?;
             single_link(meta)?;
             refuse(accounts.by_uid(meta.uid).is_none(), || {
@@ -167,9 +153,9 @@ fn user_crontab(
         Layout::AmazonLinux => "cronie reads only files right in /var/spool/cron".to_owned(),
     })?;
     match layout {
-        Layout::Debian => refuse(facts.name.starts_with(b"."), || {
-            "its name begins with a dot".into()
-        })?,
+        Layout::Debian => {
+            refuse(facts.name.starts_with(b"."), || "its name begins with a dot".into())?
+        }
         Layout::AmazonLinux => name(layout, facts.name, settings)?,
     }
     let account = accounts
@@ -178,11 +164,7 @@ fn user_crontab(
     let meta = facts.meta;
     let owner = || {
         refuse(meta.uid != account.uid && meta.uid != 0, || {
-            format!(
-                "its owner is uid {}, neither {} nor root",
-                meta.uid,
-                printable(facts.name)
-            )
+            format!("its owner is uid {}, neither {} nor root", meta.uid, printable(facts.name))
         })
     };
     if layout == Layout::AmazonLinux {
@@ -199,25 +181,18 @@ fn user_crontab(
     })?;
     regular(meta)?;
     owner()?;
-    refuse(meta.mode != 0o600, || {
-        format!("mode {:04o}, and cron wants 0600", meta.mode)
-    })?;
+    refuse(meta.mode != 0o600, || format!("mode {:04o}, and cron wants 0600", meta.mode))?;
     single_link(meta)
 }
 
 fn regular(meta: &FileMeta) -> Check {
     refuse(meta.kind != FileKind::Regular, || {
-        format!(
-            "it is no regular file but a {}",
-            format!("{:?}", meta.kind).to_lowercase()
-        )
+        format!("it is no regular file but a {}", format!("{:?}", meta.kind).to_lowercase())
     })
 }
 
 fn single_link(meta: &FileMeta) -> Check {
-    refuse(meta.links != 1, || {
-        format!("it has {} hard links", meta.links)
-    })
+    refuse(meta.links != 1, || format!("it has {} hard links", meta.links))
 }
 
 /// cronie: readable by its owner, not executable, written by nobody else, no set-id bits.
@@ -260,9 +235,7 @@ fn lsb_name(name: &[u8]) -> bool {
         return simple;
     };
     let hierarchical = !heads.is_empty()
-        && heads
-            .iter()
-            .all(|w| !w.is_empty() && w.iter().all(|&b| low(b) || b"_.".contains(&b)))
+        && heads.iter().all(|w| !w.is_empty() && w.iter().all(|&b| low(b) || b"_.".contains(&b)))
         && !tail.is_empty()
         && tail.iter().all(|&b| low(b));
     let leftover = name.ends_with(b"dpkg-old") || name.ends_with(b"dpkg-dist");
@@ -273,16 +246,8 @@ fn run_parts_name(layout: Layout, name: &[u8]) -> Check {
     let fits = match layout {
         Layout::Debian => !name.is_empty() && name.iter().all(|&b| plain(b)),
         Layout::AmazonLinux => {
-            let skipped: [&[u8]; 8] = [
-                b"~",
-                b",",
-                b".rpmsave",
-                b".rpmorig",
-                b".rpmnew",
-                b".swp",
-                b",v",
-                b".cfsaved",
-            ];
+            let skipped: [&[u8]; 8] =
+                [b"~", b",", b".rpmsave", b".rpmorig", b".rpmnew", b".swp", b",v", b".cfsaved"];
             !name.starts_with(b".")
                 && !name.iter().any(u8::is_ascii_whitespace)
                 && !skipped.iter().any(|end| name.ends_with(end))
@@ -303,20 +268,13 @@ pub(crate) fn table(layout: Layout, table: &Table<'_>, form: Form, accounts: &Ac
         return Ok(());
     }
     let bad = table.lines.iter().find_map(|line| {
-        line_itself(layout, line, form, accounts, None)
-            .err()
-            .map(|why| (line.number, why))
+        line_itself(layout, line, form, accounts, None).err().map(|why| (line.number, why))
     });
     if let Some((number, why)) = bad {
-        return Err(format!(
-            "line {number}: {why}; then cron ignores the whole file"
-        ));
+        return Err(format!("line {number}: {why}; then cron ignores the whole file"));
     }
     refuse(table.newlines > DEBIAN_MAX_LINES, || {
-        format!(
-            "{} lines: cron ignores a file of more than 10000",
-            table.newlines
-        )
+        format!("{} lines: cron ignores a file of more than 10000", table.newlines)
     })
 }
 
@@ -342,9 +300,7 @@ fn job_itself(job: &Job<'_>, form: Form, accounts: &Accounts, owner: Option<&[u8
         })?;
     }
     let root = owner.is_none_or(|name| accounts.by_name(name).is_some_and(|a| a.uid == 0));
-    refuse(job.quiet && !root, || {
-        "only root may begin a line with -".into()
-    })
+    refuse(job.quiet && !root, || "only root may begin a line with -".into())
 }
 
 #[cfg(test)]
@@ -357,21 +313,11 @@ mod tests {
     }
 
     fn meta(mode: u32, uid: u32) -> FileMeta {
-        FileMeta {
-            mode,
-            uid,
-            links: 1,
-            ..FileMeta::default()
-        }
+        FileMeta { mode, uid, links: 1, ..FileMeta::default() }
     }
 
     fn check(layout: Layout, place: Place, name: &[u8], meta: &FileMeta) -> Check {
-        let facts = FileFacts {
-            place,
-            name,
-            link: None,
-            meta,
-        };
+        let facts = FileFacts { place, name, link: None, meta };
         file(layout, &facts, &accounts(), Settings::default())
     }
 
@@ -400,25 +346,9 @@ mod tests {
             assert!(!ok(b"web", &meta(0o600, 5)), "another owner");
             assert!(!ok(b"ghost", &meta(0o600, 0)), "no such account");
             assert!(!ok(b"web", &meta(0o620, 33)) && !ok(b"web", &meta(0o700, 33)));
-            assert!(!ok(
-                b"web",
-                &FileMeta {
-                    links: 2,
-                    ..meta(0o600, 33)
-                }
-            ));
-            assert!(!ok(
-                b"web",
-                &FileMeta {
-                    kind: FileKind::Fifo,
-                    ..meta(0o600, 33)
-                }
-            ));
-            assert_eq!(
-                ok(b"web", &meta(0o644, 33)),
-                layout == AmazonLinux,
-                "Debian wants 0600"
-            );
+            assert!(!ok(b"web", &FileMeta { links: 2, ..meta(0o600, 33) }));
+            assert!(!ok(b"web", &FileMeta { kind: FileKind::Fifo, ..meta(0o600, 33) }));
+            assert_eq!(ok(b"web", &meta(0o644, 33)), layout == AmazonLinux, "Debian wants 0600");
             let cron_d =
                 |name: &[u8], meta: &FileMeta| check(layout, Place::CronD, name, meta).is_ok();
             assert!(cron_d(b"php", &meta(0o644, 0)) && !cron_d(b"php", &meta(0o644, 33)));
@@ -438,40 +368,20 @@ mod tests {
     fn links_and_daemon_options() {
         let target = meta(0o644, 0);
         let link = meta(0o777, 33);
-        let facts = |place, name| FileFacts {
-            place,
-            name,
-            link: Some(&link),
-            meta: &target,
-        };
+        let facts = |place, name| FileFacts { place, name, link: Some(&link), meta: &target };
         let with = |layout, facts: &FileFacts<'_>, settings| {
             file(layout, facts, &accounts(), settings).is_ok()
         };
         let plain = Settings::default();
-        assert!(
-            !with(Debian, &facts(Place::CronD, b"a"), plain),
-            "the link is not root's"
-        );
+        assert!(!with(Debian, &facts(Place::CronD, b"a"), plain), "the link is not root's");
         assert!(with(AmazonLinux, &facts(Place::CronD, b"a"), plain));
         let user = |layout| facts(Place::UserCrontab(Some(layout)), b"root");
         assert!(
             !with(Debian, &user(Debian), plain) && with(AmazonLinux, &user(AmazonLinux), plain)
         );
         let bad = meta(0o666, 5);
-        let facts = FileFacts {
-            place: Place::CronD,
-            name: b"a.b-c",
-            link: None,
-            meta: &bad,
-        };
-        assert!(with(
-            AmazonLinux,
-            &facts,
-            Settings {
-                permit_any: true,
-                ..plain
-            }
-        ));
+        let facts = FileFacts { place: Place::CronD, name: b"a.b-c", link: None, meta: &bad };
+        assert!(with(AmazonLinux, &facts, Settings { permit_any: true, ..plain }));
         assert!(lsb_name(b"a.b-c") && lsb_name(b"abc-d") && !lsb_name(b"a.b") && !lsb_name(b"A"));
         assert!(!lsb_name(b"x.dpkg-old"));
     }
@@ -488,9 +398,7 @@ mod tests {
         assert!(table(Debian, &parsed, Form::User, &accounts()).is_err());
         let unended = Table::parse(b"* * * * * a\n* * * * * b", Form::User, 10, true);
         assert!(
-            table(Debian, &unended, Form::User, &accounts())
-                .unwrap_err()
-                .contains("no newline")
+            table(Debian, &unended, Form::User, &accounts()).unwrap_err().contains("no newline")
         );
     }
 }

@@ -79,13 +79,8 @@ impl Scene<'_> {
         };
         let answers = Layout::ALL.map(|layout| FileAnswer {
             layout,
-            answer: layout::file(
-                layout,
-                &loaded.facts(),
-                &self.accounts,
-                self.schedulers.settings,
-            )
-            .and_then(|()| layout::table(layout, table, form, &self.accounts)),
+            answer: layout::file(layout, &loaded.facts(), &self.accounts, self.schedulers.settings)
+                .and_then(|()| layout::table(layout, table, form, &self.accounts)),
         });
         let mut settings: Vec<(&[u8], &[u8])> = Vec::new();
         for line in &table.lines {
@@ -104,11 +99,7 @@ impl Scene<'_> {
     /// The line as the host's own cron reads it; where that refuses it, as the other does.
     fn reading<'t, 'a>(&self, line: &'t Line<'a>) -> &'t Result<Entry<'a>, super::parse::Problem> {
         let own = line.by(self.schedulers.layout);
-        if own.is_ok() {
-            own
-        } else {
-            line.by(self.schedulers.layout.other())
-        }
+        if own.is_ok() { own } else { line.by(self.schedulers.layout.other()) }
     }
 
     fn line<'t, 'a>(
@@ -124,10 +115,7 @@ impl Scene<'_> {
             let itself = layout::line_itself(file.layout, line, form, &self.accounts, owner);
             // The line's own fault is said before the file's.
             let answer = itself.and_then(|()| file.answer.clone());
-            Verdict::new(
-                file.layout,
-                answer.map(|()| "its cron reads this line".to_owned()),
-            )
+            Verdict::new(file.layout, answer.map(|()| "its cron reads this line".to_owned()))
         });
         let verdicts: Vec<Verdict> = verdicts.collect();
         let here = self.on_this_host(&verdicts, self.schedulers.cron.runs("cron daemon"));
@@ -135,19 +123,11 @@ impl Scene<'_> {
         let kind = match reading {
             Err(_) => "invalid",
             Ok(Entry::Environment { .. }) => "environment",
-            Ok(Entry::Job(Job {
-                when: When::Reboot, ..
-            })) => "reboot",
+            Ok(Entry::Job(Job { when: When::Reboot, .. })) => "reboot",
             Ok(Entry::Job(_)) => "job",
         };
-        let mut record = CronJob::new(
-            &loaded.path,
-            loaded.place.name(),
-            kind,
-            &loaded.meta,
-            verdicts,
-            here,
-        );
+        let mut record =
+            CronJob::new(&loaded.path, loaded.place.name(), kind, &loaded.meta, verdicts, here);
         record.line = Some(line.number);
         record.link_target = loaded.link_target();
         record.user = owner.map(RawBytes::from);
@@ -164,27 +144,22 @@ impl Scene<'_> {
     }
 
     fn job(&self, record: CronJob, job: &Job<'_>, settings: &[(&[u8], &[u8])]) -> CronJob {
-        let mut record = record
-            .with_command(job.command)
-            .with_environment(settings.iter().copied());
+        let mut record =
+            record.with_command(job.command).with_environment(settings.iter().copied());
         record.schedule = Some(cut(job.schedule).into());
-        record.schedule_fields = job
-            .fields
-            .map(|[minute, hour, day, month, weekday]| FieldTexts {
-                minute: cut(minute).into(),
-                hour: cut(hour).into(),
-                day_of_month: cut(day).into(),
-                month: cut(month).into(),
-                day_of_week: cut(weekday).into(),
-            });
+        record.schedule_fields = job.fields.map(|[minute, hour, day, month, weekday]| FieldTexts {
+            minute: cut(minute).into(),
+            hour: cut(hour).into(),
+            day_of_month: cut(day).into(),
+            month: cut(month).into(),
+            day_of_week: cut(weekday).into(),
+        });
         if let Some(user) = job.user {
             record.user = Some(cut(user).into());
         }
         record.standard_input = split_input(job.command).1.map(|input| cut(input).into());
         if job.quiet {
-            record
-                .notes
-                .push("begins with -: cronie does not log its runs".to_owned());
+            record.notes.push("begins with -: cronie does not log its runs".to_owned());
         }
         let cronie = self.schedulers.layout == Layout::AmazonLinux;
         let setting = |name: &[u8]| settings.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
@@ -200,14 +175,9 @@ impl Scene<'_> {
                     format!("RANDOM_DELAY={shown}: up to so many minutes later")
                 }
                 (true, _) => {
-                    zone = std::str::from_utf8(value)
-                        .ok()
-                        .and_then(|n| Zone::named(self.host, n));
-                    let known = if zone.is_some() {
-                        ""
-                    } else {
-                        " (no such zone on this host: UTC)"
-                    };
+                    zone = std::str::from_utf8(value).ok().and_then(|n| Zone::named(self.host, n));
+                    let known =
+                        if zone.is_some() { "" } else { " (no such zone on this host: UTC)" };
                     zone.get_or_insert_with(Zone::utc);
                     format!("CRON_TZ={shown}{known}")
                 }
@@ -232,9 +202,7 @@ impl Scene<'_> {
         verdicts: &[Verdict],
         daemon: Result<String, String>,
     ) -> Result<String, String> {
-        let own = verdicts
-            .iter()
-            .find(|v| v.layout == self.schedulers.layout.name());
+        let own = verdicts.iter().find(|v| v.layout == self.schedulers.layout.name());
         match (own, daemon) {
             (Some(own), Err(why)) if !own.would_run => Err(format!("{}; {why}", own.why)),
             (Some(own), _) if !own.would_run => Err(own.why.clone()),

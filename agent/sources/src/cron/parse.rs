@@ -124,9 +124,7 @@ impl<'a> Table<'a> {
             let blank = trim_start(rest);
             let comment = matches!(blank.first(), Some(b'#' | b'\n') | None);
             // A NUL ends a line for the daemons (their strings are C strings), but no comment.
-            let end = blank
-                .iter()
-                .position(|&b| b == b'\n' || (b == 0 && !comment));
+            let end = blank.iter().position(|&b| b == b'\n' || (b == 0 && !comment));
             let text = blank.get(..end.unwrap_or(blank.len())).unwrap_or_default();
             let ended = end.is_some();
             if !comment && (ended || whole) {
@@ -220,14 +218,7 @@ fn job(line: &[u8], form: Form, layout: Layout) -> Result<Job<'_>, Problem> {
     if !cronie && command.len() > DEBIAN_COMMAND_BYTES {
         return Err(Problem::LongCommand);
     }
-    Ok(Job {
-        schedule,
-        fields,
-        when,
-        user,
-        command,
-        quiet,
-    })
+    Ok(Job { schedule, fields, when, user, command, quiet })
 }
 
 type Fields<'a> = ([&'a [u8]; 5], Schedule, &'a [u8]);
@@ -245,10 +236,7 @@ fn five(text: &[u8], layout: Layout) -> Result<Fields<'_>, Problem> {
 }
 
 fn word(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text
-        .iter()
-        .position(|&b| field::is_blank(b))
-        .unwrap_or(text.len());
+    let end = text.iter().position(|&b| field::is_blank(b)).unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, b""))
 }
 
@@ -321,71 +309,33 @@ mod tests {
             assert_eq!(job.command, b"/usr/cryptokit/persist.sh");
             assert_eq!(job.schedule, b"*/15 * * * *");
             assert_eq!(job.fields.unwrap()[0], b"*/15");
-            let job = one(
-                "17 *\t* * mon-fri root  cd / && x %in",
-                Form::System,
-                layout,
-            )
-            .unwrap();
-            assert_eq!(
-                (job.user.unwrap(), job.command),
-                (&b"root"[..], &b"cd / && x %in"[..])
-            );
-            assert_eq!(
-                one("@reboot web x", Form::System, layout).unwrap().when,
-                When::Reboot
-            );
-            assert_eq!(
-                one("@fortnightly x", Form::User, layout),
-                Err(Problem::Nickname)
-            );
+            let job = one("17 *\t* * mon-fri root  cd / && x %in", Form::System, layout).unwrap();
+            assert_eq!((job.user.unwrap(), job.command), (&b"root"[..], &b"cd / && x %in"[..]));
+            assert_eq!(one("@reboot web x", Form::System, layout).unwrap().when, When::Reboot);
+            assert_eq!(one("@fortnightly x", Form::User, layout), Err(Problem::Nickname));
             for slip in ["* * * * * * x", "@reboot\t* x"] {
                 assert_eq!(one(slip, Form::User, layout), Err(Problem::StarCommand));
             }
             assert!(one("* * * * *", Form::System, layout).is_err());
-            assert_eq!(
-                one("* * * * * root", Form::System, layout),
-                Err(Problem::NoCommand)
-            );
+            assert_eq!(one("* * * * * root", Form::System, layout), Err(Problem::NoCommand));
             assert_eq!(one("* 25 * * * x", Form::User, layout), Err(Problem::Hour));
             assert_eq!(one("hello world", Form::User, layout), Err(Problem::Minute));
         }
-        assert!(
-            one("-* * * * * x", Form::User, Layout::AmazonLinux)
-                .unwrap()
-                .quiet
-        );
-        assert_eq!(
-            one("-* * * * * x", Form::User, Layout::Debian),
-            Err(Problem::Minute)
-        );
+        assert!(one("-* * * * * x", Form::User, Layout::AmazonLinux).unwrap().quiet);
+        assert_eq!(one("-* * * * * x", Form::User, Layout::Debian), Err(Problem::Minute));
         let long = format!("* * * * * {}", "x".repeat(999));
-        assert_eq!(
-            one(&long, Form::User, Layout::Debian),
-            Err(Problem::LongCommand)
-        );
+        assert_eq!(one(&long, Form::User, Layout::Debian), Err(Problem::LongCommand));
         assert!(one(&long, Form::User, Layout::AmazonLinux).is_ok());
     }
 
     #[test]
     fn environment_lines() {
         let read = |line: &'static str| environment(line.as_bytes(), Layout::Debian);
-        assert_eq!(
-            read("PATH=/bin:/usr/bin  "),
-            Some((&b"PATH"[..], &b"/bin:/usr/bin"[..]))
-        );
+        assert_eq!(read("PATH=/bin:/usr/bin  "), Some((&b"PATH"[..], &b"/bin:/usr/bin"[..])));
         assert_eq!(read("A = \" b \" "), Some((&b"A"[..], &b" b"[..])));
         assert_eq!(read("'A B'='x=y'"), Some((&b"A B"[..], &b"x=y"[..])));
         assert_eq!(read("MAILTO=\"\""), Some((&b"MAILTO"[..], &b""[..])));
-        for no in [
-            "MAILTO=",
-            "* * * * * A=b x",
-            "A=\"open",
-            "A='x' y",
-            "'A=B'=c",
-            "A",
-            "",
-        ] {
+        for no in ["MAILTO=", "* * * * * A=b x", "A=\"open", "A='x' y", "'A=B'=c", "A", ""] {
             assert_eq!(read(no), None, "{no}");
         }
         assert!(environment(b"MAILTO=", Layout::AmazonLinux).is_some());
@@ -396,10 +346,7 @@ mod tests {
 
     #[test]
     fn percent_splits_off_standard_input() {
-        assert_eq!(
-            split_input(b"mail joe%Hi%there"),
-            (&b"mail joe"[..], Some(&b"Hi%there"[..]))
-        );
+        assert_eq!(split_input(b"mail joe%Hi%there"), (&b"mail joe"[..], Some(&b"Hi%there"[..])));
         assert_eq!(split_input(b"date +\\%F"), (&b"date +\\%F"[..], None));
     }
 
@@ -410,12 +357,7 @@ mod tests {
         let seen: Vec<_> = table.lines.iter().map(|l| (l.number, l.text)).collect();
         assert_eq!(
             seen,
-            [
-                (3, &b"* * * * * a"[..]),
-                (3, b"@daily b"),
-                (4, b"X=1"),
-                (5, b"1 1 1 1 1 last"),
-            ]
+            [(3, &b"* * * * * a"[..]), (3, b"@daily b"), (4, b"X=1"), (5, b"1 1 1 1 1 last"),]
         );
         assert_eq!(table.lines[3].debian, Err(Problem::NoNewline));
         assert_eq!(Table::parse(text, Form::User, 10, false).lines.len(), 3);

@@ -114,11 +114,7 @@ impl CronJob {
         verdicts: Vec<Verdict>,
         on_this_host: Result<String, String>,
     ) -> Self {
-        let names: Vec<_> = verdicts
-            .iter()
-            .filter(|v| v.would_run)
-            .map(|v| v.layout)
-            .collect();
+        let names: Vec<_> = verdicts.iter().filter(|v| v.would_run).map(|v| v.layout).collect();
         let would_run = on_this_host.is_ok();
         Self {
             path: path.into(),
@@ -138,11 +134,7 @@ impl CronJob {
             file: meta.into(),
             would_run,
             why: on_this_host.unwrap_or_else(|why| why),
-            runs_on: if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(",")
-            },
+            runs_on: if names.is_empty() { "none".to_owned() } else { names.join(",") },
             verdicts,
             next_run: None,
             next_run_local: None,
@@ -171,10 +163,7 @@ impl CronJob {
                 break;
             };
             room = left;
-            self.environment.push(Setting {
-                name: name.into(),
-                value: value.into(),
-            });
+            self.environment.push(Setting { name: name.into(), value: value.into() });
         }
         self.environment_total = (self.environment.len() < total).then_some(total as u64);
         self

@@ -90,11 +90,7 @@ impl Schedule {
     fn matches_day(&self, date: Date) -> bool {
         let day = has(self.days, date.day());
         let weekday = has(self.weekdays, date.weekday().to_sunday_zero_offset());
-        let fits = if self.either_day {
-            day || weekday
-        } else {
-            day && weekday
-        };
+        let fits = if self.either_day { day || weekday } else { day && weekday };
         fits && has(self.months, date.month())
     }
 
@@ -119,9 +115,7 @@ impl Schedule {
             {
                 // Where a repeated hour crosses midnight, the next day may begin before this
                 // day's second pass.
-                let rival = self
-                    .matches_day(next)
-                    .then(|| self.first_on(next, after, zone));
+                let rival = self.matches_day(next).then(|| self.first_on(next, after, zone));
                 return Some(rival.flatten().map_or(found, |rival| rival.min(found)));
             }
             date = next;
@@ -168,15 +162,10 @@ impl Schedule {
 
 /// The day's offset from UTC where the clock does not jump near it: the common, fast case.
 fn steady_offset(date: Date, zone: &TimeZone) -> Option<jiff::tz::Offset> {
-    let midnight = jiff::tz::Offset::UTC
-        .to_timestamp(date.at(0, 0, 0, 0))
-        .ok()?;
+    let midnight = jiff::tz::Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?;
     let start = midnight.checked_sub(30.hours()).ok()?;
     let end = midnight.checked_add(54.hours()).ok()?;
-    let quiet = zone
-        .following(start)
-        .next()
-        .is_none_or(|transition| transition.timestamp() > end);
+    let quiet = zone.following(start).next().is_none_or(|transition| transition.timestamp() > end);
     quiet.then(|| zone.to_offset(start))
 }
 
@@ -216,17 +205,9 @@ mod tests {
         assert_eq!(at("45 1 * * *"), "2021-07-29T01:45:00Z");
         assert_eq!(at("44 1 * * *"), "2021-07-30T01:44:00Z");
         assert_eq!(at("0 0 29 2 *"), "2024-02-29T00:00:00Z");
-        assert_eq!(
-            at("30 4 1,15 * 5"),
-            "2021-07-30T04:30:00Z",
-            "either day field"
-        );
+        assert_eq!(at("30 4 1,15 * 5"), "2021-07-30T04:30:00Z", "either day field");
         assert_eq!(at("30 4 1,15 * *"), "2021-08-01T04:30:00Z");
-        assert_eq!(
-            at("30 4 */2 * 7"),
-            "2021-08-01T04:30:00Z",
-            "a star in one: both must fit"
-        );
+        assert_eq!(at("30 4 */2 * 7"), "2021-08-01T04:30:00Z", "a star in one: both must fit");
         assert_eq!(at("@weekly"), "2021-08-01T00:00:00Z");
         assert_eq!(at("@yearly"), "2022-01-01T00:00:00Z");
         assert_eq!(next("0 0 30 2 *", "2021-07-29T01:44:57Z", "UTC0"), None);
@@ -241,18 +222,9 @@ mod tests {
     fn clock_changes() {
         // 2024-03-31 02:00 CET jumps to 03:00 CEST; 2024-10-27 03:00 CEST goes back to 02:00.
         let spring = "2024-03-31T00:30:00Z";
-        assert_eq!(
-            next("30 2 * * *", spring, BERLIN).unwrap(),
-            "2024-03-31T01:00:00Z"
-        );
-        assert_eq!(
-            next("30 * * * *", spring, BERLIN).unwrap(),
-            "2024-03-31T01:30:00Z"
-        );
-        assert_eq!(
-            next("*/30 2 * * *", spring, BERLIN).unwrap(),
-            "2024-04-01T00:00:00Z"
-        );
+        assert_eq!(next("30 2 * * *", spring, BERLIN).unwrap(), "2024-03-31T01:00:00Z");
+        assert_eq!(next("30 * * * *", spring, BERLIN).unwrap(), "2024-03-31T01:30:00Z");
+        assert_eq!(next("*/30 2 * * *", spring, BERLIN).unwrap(), "2024-04-01T00:00:00Z");
         assert_eq!(
             next("30 2 * * *", "2024-10-27T00:00:00Z", BERLIN).unwrap(),
             "2024-10-27T00:30:00Z"

@@ -19,10 +19,7 @@ pub(crate) struct Zone {
 impl Zone {
     /// Coordinated Universal Time.
     pub fn utc() -> Self {
-        Self {
-            zone: TimeZone::UTC,
-            name: "UTC".to_owned(),
-        }
+        Self { zone: TimeZone::UTC, name: "UTC".to_owned() }
     }
 
     /// `/etc/localtime` as libc reads it; else the name in `/etc/timezone`; else UTC.
@@ -31,21 +28,15 @@ impl Zone {
         let written = host.read(b"/etc/timezone", 256).ok();
         let written = written.and_then(|content| {
             let line = content.bytes.split(|&b| b == b'\n').next()?.trim_ascii();
-            String::from_utf8(line.to_vec())
-                .ok()
-                .filter(|name| !name.is_empty())
+            String::from_utf8(line.to_vec()).ok().filter(|name| !name.is_empty())
         });
         match host.read(LOCALTIME, ZONE_BYTES) {
             Ok(content) => {
                 let linked = host.link_target(LOCALTIME).ok().and_then(|target| {
-                    let at = target
-                        .windows(9)
-                        .position(|window| window == b"zoneinfo/")?;
+                    let at = target.windows(9).position(|window| window == b"zoneinfo/")?;
                     String::from_utf8(target.get(at + 9..)?.to_vec()).ok()
                 });
-                let name = linked
-                    .or(written.clone())
-                    .unwrap_or_else(|| "localtime".to_owned());
+                let name = linked.or(written.clone()).unwrap_or_else(|| "localtime".to_owned());
                 match TimeZone::tzif(&name, &content.bytes) {
                     Ok(zone) => return Self { zone, name },
                     Err(error) => out.gap("read time zone", LOCALTIME, &error.to_string()),
@@ -54,9 +45,7 @@ impl Zone {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => out.gap_io("read time zone", LOCALTIME, &error),
         }
-        written
-            .and_then(|name| Self::named(host, &name))
-            .unwrap_or_else(Self::utc)
+        written.and_then(|name| Self::named(host, &name)).unwrap_or_else(Self::utc)
     }
 
     /// A zone of the host's own database, as `CRON_TZ` names it.
@@ -65,13 +54,8 @@ impl Zone {
         if name.len() > 100 || !name.split('/').all(fits) {
             return None;
         }
-        let content = host
-            .read(&[ZONEINFO, name.as_bytes()].concat(), ZONE_BYTES)
-            .ok()?;
+        let content = host.read(&[ZONEINFO, name.as_bytes()].concat(), ZONE_BYTES).ok()?;
         let zone = TimeZone::tzif(name, &content.bytes).ok()?;
-        Some(Self {
-            zone,
-            name: name.to_owned(),
-        })
+        Some(Self { zone, name: name.to_owned() })
     }
 }

@@ -57,10 +57,7 @@ impl Kernel {
         if address.is_loopback() || self.addresses.contains(&address) {
             return true;
         }
-        if self
-            .addresses_read
-            .is_some_and(|read| read.elapsed() < ADDRESSES_AGE)
-        {
+        if self.addresses_read.is_some_and(|read| read.elapsed() < ADDRESSES_AGE) {
             return false;
         }
         self.addresses_read = Some(Instant::now());
@@ -116,21 +113,13 @@ fn held(inode: u64) -> Result<u64, String> {
 fn one_of(all: &[Found], ends: &Ends) -> Result<u64, String> {
     let local = ends.local.ip();
     let fits = |found: &&Found| found.local == local || found.local.is_unspecified();
-    let inodes: HashSet<u64> = all
-        .iter()
-        .filter(fits)
-        .map(|f| f.inode)
-        .filter(|i| *i != 0)
-        .collect();
+    let inodes: HashSet<u64> =
+        all.iter().filter(fits).map(|f| f.inode).filter(|i| *i != 0).collect();
     let mut inodes = inodes.into_iter();
     match (inodes.next(), inodes.len()) {
         (None, _) => Err(CLOSED.to_owned()),
         (Some(inode), 0) => Ok(inode),
-        (Some(_), more) => Err(format!(
-            "{} sockets share port {}",
-            more + 1,
-            ends.local.port()
-        )),
+        (Some(_), more) => Err(format!("{} sockets share port {}", more + 1, ends.local.port())),
     }
 }
 
@@ -167,11 +156,9 @@ impl Attribute for Kernel {
             Err(why) => return Attribution::none(why),
         };
         match self.owners.as_mut().map(|owners| owners.find(inode)) {
-            Some(Owner::Process(process, why)) => Attribution {
-                process: Some(process),
-                method,
-                why,
-            },
+            Some(Owner::Process(process, why)) => {
+                Attribution { process: Some(process), method, why }
+            }
             Some(Owner::None(why)) => Attribution::none(why),
             None => Attribution::none("/proc could not be opened"),
         }
@@ -180,12 +167,7 @@ impl Attribute for Kernel {
 
 /// The ends of a query, from the client's side.
 pub fn ends(tcp: bool, client: SocketAddr, server: SocketAddr, interface: u32) -> Ends {
-    Ends {
-        tcp,
-        local: client,
-        remote: server,
-        interface,
-    }
+    Ends { tcp, local: client, remote: server, interface }
 }
 
 #[cfg(test)]
@@ -193,29 +175,14 @@ mod tests {
     use super::*;
 
     fn found(inode: u64, local: &str) -> Found {
-        Found {
-            inode,
-            local: local.parse().unwrap(),
-            port: 9,
-        }
+        Found { inode, local: local.parse().unwrap(), port: 9 }
     }
 
     #[test]
     fn one_certain_socket_or_none() {
-        let ends = ends(
-            false,
-            "10.0.0.2:9".parse().unwrap(),
-            "10.0.0.1:53".parse().unwrap(),
-            1,
-        );
-        assert_eq!(
-            one_of(&[found(7, "10.0.0.2"), found(8, "10.0.0.3")], &ends).unwrap(),
-            7
-        );
-        assert_eq!(
-            one_of(&[found(7, "0.0.0.0"), found(7, "::")], &ends).unwrap(),
-            7
-        );
+        let ends = ends(false, "10.0.0.2:9".parse().unwrap(), "10.0.0.1:53".parse().unwrap(), 1);
+        assert_eq!(one_of(&[found(7, "10.0.0.2"), found(8, "10.0.0.3")], &ends).unwrap(), 7);
+        assert_eq!(one_of(&[found(7, "0.0.0.0"), found(7, "::")], &ends).unwrap(), 7);
         assert!(
             one_of(&[found(7, "0.0.0.0"), found(8, "10.0.0.2")], &ends)
                 .unwrap_err()
@@ -238,9 +205,6 @@ mod tests {
         assert_eq!(got.process.unwrap().pid, std::process::id() as i32);
         kernel.diag = None;
         let got = kernel.attribute(&ends(false, ours, server, 1));
-        assert_eq!(
-            (got.method, got.process.unwrap().pid),
-            ("proc-net", std::process::id() as i32)
-        );
+        assert_eq!((got.method, got.process.unwrap().pid), ("proc-net", std::process::id() as i32));
     }
 }

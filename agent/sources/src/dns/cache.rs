@@ -49,9 +49,7 @@ pub fn ask(path: &[u8], limit: Duration) -> io::Result<Vec<u8>> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if answer.len() > ANSWER_BYTES {
-            return Err(io::Error::other(format!(
-                "an answer of more than {ANSWER_BYTES} bytes"
-            )));
+            return Err(io::Error::other(format!("an answer of more than {ANSWER_BYTES} bytes")));
         }
     }
 }
@@ -174,10 +172,7 @@ fn positive(bare: &Entry, record: &Record) -> Entry {
             ttl_seconds: Some(answer.ttl_seconds),
             ..bare.clone()
         },
-        Err(why) => Entry {
-            malformed: Some(why),
-            ..bare.clone()
-        },
+        Err(why) => Entry { malformed: Some(why), ..bare.clone() },
     }
 }
 
@@ -189,11 +184,9 @@ mod tests {
     use std::os::unix::{ffi::OsStrExt as _, net::UnixListener};
 
     fn sample() -> String {
-        let rr = [
-            &wire(&[b"pool", b"x\xff"])[..],
-            &[0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 198, 51, 100, 9],
-        ]
-        .concat();
+        let rr =
+            [&wire(&[b"pool", b"x\xff"])[..], &[0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 198, 51, 100, 9]]
+                .concat();
         let raw = STANDARD.encode(rr);
         format!(
             r#"{{"parameters":{{"dump":[{{"protocol":"dns","family":2,"ifindex":2,"ifname":"ens5","cache":[
@@ -209,21 +202,12 @@ mod tests {
         assert_eq!(entries.len(), 3);
         assert_eq!(entries[0].name.0, b"pool.x\xff");
         assert_eq!(entries[0].data.as_ref().unwrap().0, b"198.51.100.9");
-        assert_eq!(
-            (entries[0].ttl_seconds, entries[0].until_boottime_ns),
-            (Some(60), Some(5000))
-        );
+        assert_eq!((entries[0].ttl_seconds, entries[0].until_boottime_ns), (Some(60), Some(5000)));
         assert!(entries[1].malformed.is_some());
-        assert_eq!(
-            (&entries[2].result[..], &entries[2].kind[..]),
-            ("nxdomain", "AAAA")
-        );
+        assert_eq!((&entries[2].result[..], &entries[2].kind[..]), ("nxdomain", "AAAA"));
         let error =
             br#"{"error":"org.varlink.service.MethodNotFound","parameters":{"method":"x"}}"#;
-        assert_eq!(
-            parse(error).unwrap_err(),
-            "org.varlink.service.MethodNotFound"
-        );
+        assert_eq!(parse(error).unwrap_err(), "org.varlink.service.MethodNotFound");
     }
 
     #[test]
@@ -240,10 +224,7 @@ mod tests {
             stream.write_all(b"\0").unwrap();
             (request, listener)
         });
-        assert_eq!(
-            ask(bytes, Duration::from_secs(5)).unwrap(),
-            sample().into_bytes()
-        );
+        assert_eq!(ask(bytes, Duration::from_secs(5)).unwrap(), sample().into_bytes());
         let (request, _listener) = daemon.join().unwrap();
         assert_eq!(request, REQUEST);
         let began = Instant::now();

@@ -68,13 +68,7 @@ impl Capture {
         let thread = std::thread::Builder::new()
             .name("dns-watch".to_owned())
             .spawn(move || worker.run(kernel))?;
-        Ok(Self {
-            queue,
-            stop,
-            thread: Some(thread),
-            started,
-            duration,
-        })
+        Ok(Self { queue, stop, thread: Some(thread), started, duration })
     }
 
     /// Time until it is over.
@@ -95,10 +89,7 @@ impl Capture {
     /// Ends the capture. The records are still there to [`take`](Self::take).
     pub fn stop(&mut self) -> (Summary, Option<String>) {
         self.stop.store(true, Ordering::Relaxed);
-        let panicked = self
-            .thread
-            .take()
-            .is_some_and(|thread| thread.join().is_err());
+        let panicked = self.thread.take().is_some_and(|thread| thread.join().is_err());
         let queue = lock(&self.queue);
         let failed = queue.failed.clone();
         let died = panicked.then(|| "the capture thread ended unexpectedly".to_owned());
@@ -205,10 +196,7 @@ impl Worker {
 
 /// Nothing came in time, or an interface went down: the socket stays good (packet(7)).
 fn is_patient(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EAGAIN | libc::EINTR | libc::ENETDOWN)
-    )
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR | libc::ENETDOWN))
 }
 
 fn since(time: Timestamp) -> u64 {

@@ -76,14 +76,8 @@ fn bounded(part: &[u8]) -> Vec<u8> {
 
 fn without_comment(line: &[u8], format: Format) -> &[u8] {
     let starts_comment = |line: &[u8]| {
-        let marks: &[u8] = if format == Format::Equals {
-            b"#"
-        } else {
-            b"#;"
-        };
-        line.trim_ascii_start()
-            .first()
-            .is_some_and(|first| marks.contains(first))
+        let marks: &[u8] = if format == Format::Equals { b"#" } else { b"#;" };
+        line.trim_ascii_start().first().is_some_and(|first| marks.contains(first))
     };
     if starts_comment(line) {
         return b"";
@@ -136,10 +130,7 @@ mod tests {
     fn pairs(text: &str, format: Format) -> Vec<(String, String)> {
         let text_of = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let lines = parse(text.as_bytes(), format).0;
-        lines
-            .into_iter()
-            .map(|line| (text_of(line.key), text_of(line.value)))
-            .collect()
+        lines.into_iter().map(|line| (text_of(line.key), text_of(line.value))).collect()
     }
 
     fn pair(key: &str, value: &str) -> (String, String) {
@@ -159,38 +150,23 @@ mod tests {
             pairs("127.0.0.1 localhost  h # c\n", Format::Words),
             [pair("127.0.0.1", "localhost  h")]
         );
-        assert_eq!(
-            pairs("hosts:  files dns\n", Format::Colon),
-            [pair("hosts", "files dns")]
-        );
+        assert_eq!(pairs("hosts:  files dns\n", Format::Colon), [pair("hosts", "files dns")]);
         let text = "server=10.0.0.1#5353\nno-resolv\naddress=/x/1.2.3.4 # c\n#a=b";
-        let wanted = [
-            pair("server", "10.0.0.1#5353"),
-            pair("no-resolv", ""),
-            pair("address", "/x/1.2.3.4"),
-        ];
+        let wanted =
+            [pair("server", "10.0.0.1#5353"), pair("no-resolv", ""), pair("address", "/x/1.2.3.4")];
         assert_eq!(pairs(text, Format::Equals), wanted);
         let text = "[Resolve]\n#DNS=\nDNS=9.9.9.9#dns.example\n[Other]\nX = y";
-        let wanted = [
-            pair("Resolve.DNS", "9.9.9.9#dns.example"),
-            pair("Other.X", "y"),
-        ];
+        let wanted = [pair("Resolve.DNS", "9.9.9.9#dns.example"), pair("Other.X", "y")];
         assert_eq!(pairs(text, Format::Sections), wanted);
     }
 
     #[test]
     fn finds_log_files() {
         assert_eq!(
-            log_paths(
-                b"log-facility=/var/log/q.log\nlog-facility=DAEMON",
-                Format::Equals
-            ),
+            log_paths(b"log-facility=/var/log/q.log\nlog-facility=DAEMON", Format::Equals),
             [b"/var/log/q.log"]
         );
-        assert_eq!(
-            log_paths(b"server:\n logfile: \"/var/log/u\"", Format::Colon),
-            [b"/var/log/u"]
-        );
+        assert_eq!(log_paths(b"server:\n logfile: \"/var/log/u\"", Format::Colon), [b"/var/log/u"]);
         let named = b"channel q { file \"/var/log/named/q.log\" versions 3; };";
         assert_eq!(log_paths(named, Format::Raw), [b"/var/log/named/q.log"]);
     }

@@ -147,9 +147,7 @@ struct Raw {
 
 fn record(bytes: &[u8], at: usize) -> Result<(Raw, Vec<u8>), &'static str> {
     let (name, after) = names::read(bytes, at)?;
-    let fixed = bytes
-        .get(after..after + 10)
-        .ok_or("a record runs past the end")?;
+    let fixed = bytes.get(after..after + 10).ok_or("a record runs past the end")?;
     let &[k0, k1, _, _, t0, t1, t2, t3, l0, l1] = fixed else {
         return Err("a record runs past the end");
     };
@@ -216,19 +214,13 @@ pub(crate) mod tests {
     fn reads_a_query_and_its_answer() {
         let bytes = query(0xabcd, &[b"pool", b"example"], 1);
         let message = parse(&bytes, false);
-        assert_eq!(
-            (message.id, message.answer, &message.malformed),
-            (0xabcd, false, &None)
-        );
+        assert_eq!((message.id, message.answer, &message.malformed), (0xabcd, false, &None));
         assert_eq!(message.questions[0].name.0, b"pool.example");
         let message = parse(&answer_to(&bytes, [198, 51, 100, 3]), false);
         assert!(message.answer && message.edns && message.malformed.is_none());
         assert_eq!(message.answers[0].name.0, b"pool.example");
         assert_eq!(message.answers[0].data.0, b"198.51.100.3");
-        assert_eq!(
-            (message.answers[0].ttl_seconds, message.trailing_bytes),
-            (60, 0)
-        );
+        assert_eq!((message.answers[0].ttl_seconds, message.trailing_bytes), (60, 0));
     }
 
     #[test]
@@ -239,17 +231,8 @@ pub(crate) mod tests {
             assert!(message.malformed.is_some(), "{length}");
             assert!(length < 19 || message.questions.len() == 1, "{length}");
         }
-        let lying = [
-            &[0, 1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..],
-            &[0; 10],
-        ]
-        .concat();
-        assert!(
-            parse(&lying, false)
-                .malformed
-                .unwrap()
-                .starts_with("question 3")
-        );
+        let lying = [&[0, 1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..], &[0; 10]].concat();
+        assert!(parse(&lying, false).malformed.unwrap().starts_with("question 3"));
     }
 
     #[test]

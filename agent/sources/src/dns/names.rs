@@ -174,10 +174,7 @@ pub(crate) mod tests {
     #[test]
     fn keeps_every_byte_and_escapes_dots_in_labels() {
         let message = wire(&[b"a.b", b"\xff\\", b"Ex"]);
-        assert_eq!(
-            read(&message, 0).unwrap(),
-            (b"a\\.b.\xff\\\\.Ex".to_vec(), message.len())
-        );
+        assert_eq!(read(&message, 0).unwrap(), (b"a\\.b.\xff\\\\.Ex".to_vec(), message.len()));
         assert_eq!(read(&[0], 0).unwrap(), (b".".to_vec(), 1));
     }
 
@@ -186,18 +183,9 @@ pub(crate) mod tests {
         let mut message = wire(&[b"example", b"org"]);
         let at = message.len();
         message.extend([3, b'w', b'w', b'w', 0xc0, 0]);
-        assert_eq!(
-            read(&message, at).unwrap(),
-            (b"www.example.org".to_vec(), at + 6)
-        );
-        for bad in [
-            &[0xc0, 0][..],
-            &[1, b'a', 0xc0, 0],
-            &[0xc0, 2, 0xc0, 0],
-            &[0x80],
-            &[3, 1],
-            &[],
-        ] {
+        assert_eq!(read(&message, at).unwrap(), (b"www.example.org".to_vec(), at + 6));
+        for bad in [&[0xc0, 0][..], &[1, b'a', 0xc0, 0], &[0xc0, 2, 0xc0, 0], &[0x80], &[3, 1], &[]]
+        {
             assert!(read(bad, 0).is_err(), "{bad:?}");
         }
         let long = wire(&[&[b'x'; 63][..]; 4]);

@@ -64,9 +64,7 @@ impl Owners {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let proc = open("/proc", flags, Mode::empty())?;
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let loadavg = openat(&proc, "loadavg", flags, Mode::empty())
-            .ok()
-            .map(File::from);
+        let loadavg = openat(&proc, "loadavg", flags, Mode::empty()).ok().map(File::from);
         Ok(Self {
             proc,
             loadavg,
@@ -136,10 +134,7 @@ impl Owners {
     /// The newest task id of our PID namespace: the last field of proc_loadavg(5).
     fn newest(&self) -> i32 {
         let mut bytes = [0u8; 128];
-        let read = self
-            .loadavg
-            .as_ref()
-            .and_then(|file| file.read_at(&mut bytes, 0).ok());
+        let read = self.loadavg.as_ref().and_then(|file| file.read_at(&mut bytes, 0).ok());
         let text = bytes.get(..read.unwrap_or(0)).unwrap_or_default();
         std::str::from_utf8(text)
             .ok()
@@ -205,12 +200,9 @@ impl Owners {
 
     /// Reads what a process is, right now. `task` may be any of its threads.
     fn describe(&self, task: i32) -> Owner {
-        let status = self
-            .read(&format!("{task}/status"), 4096)
-            .unwrap_or_default();
-        let pid = status_number(&status, b"Tgid:")
-            .and_then(|n| i32::try_from(n).ok())
-            .unwrap_or(task);
+        let status = self.read(&format!("{task}/status"), 4096).unwrap_or_default();
+        let pid =
+            status_number(&status, b"Tgid:").and_then(|n| i32::try_from(n).ok()).unwrap_or(task);
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut process = Process {
             pid,
@@ -250,8 +242,7 @@ fn read_in(dir: &OwnedFd, path: &str, limit: usize) -> io::Result<Vec<u8>> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let file = File::from(openat(dir, path, flags, Mode::empty())?);
     let mut bytes = Vec::new();
-    file.take(u64::try_from(limit).unwrap_or(u64::MAX))
-        .read_to_end(&mut bytes)?;
+    file.take(u64::try_from(limit).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -263,15 +254,8 @@ fn socket_inode(link: &[u8]) -> Option<u64> {
 
 /// The first number after a key of proc_pid_status(5).
 fn status_number(status: &[u8], key: &[u8]) -> Option<u64> {
-    let rest = status
-        .split(|&b| b == b'\n')
-        .find_map(|line| line.strip_prefix(key))?;
-    std::str::from_utf8(rest)
-        .ok()?
-        .split_ascii_whitespace()
-        .next()?
-        .parse()
-        .ok()
+    let rest = status.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(key))?;
+    std::str::from_utf8(rest).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// `comm` and the start time from proc_pid_stat(5); the name may hold any byte, `)` too.
@@ -328,10 +312,7 @@ mod tests {
                 process.exe.as_ref().unwrap().0,
                 std::env::current_exe().unwrap().into_os_string().into_vec()
             );
-            assert_eq!(
-                process.cmdline[0].0,
-                std::env::args_os().next().unwrap().into_vec()
-            );
+            assert_eq!(process.cmdline[0].0, std::env::args_os().next().unwrap().into_vec());
             assert!(process.start_ticks.unwrap() > 0);
         }
         drop(socket);
@@ -341,10 +322,7 @@ mod tests {
     #[test]
     fn reads_hostile_names_and_long_arguments() {
         let stat = b"7 (a) b (\xff)) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 999 20";
-        assert_eq!(
-            stat_fields(stat),
-            (Some(RawBytes(b"a) b (\xff)".to_vec())), Some(999))
-        );
+        assert_eq!(stat_fields(stat), (Some(RawBytes(b"a) b (\xff)".to_vec())), Some(999)));
         assert_eq!(arguments(b"dig\0\0x\0").0.len(), 3);
         let (kept, total) = arguments(&[b'a'; 100_000]);
         assert_eq!((kept[0].0.len(), total), (CMDLINE_BYTES, Some(100_000)));

@@ -77,29 +77,7 @@ pub fn parse(ether_type: u16, bytes: &[u8]) -> Result<Option<Packet<'_>>, &'stat
 }
 
 fn v4(bytes: &[u8]) -> Result<Option<Packet<'_>>, &'static str> {
-    let &[
-        first,
-        _,
-        l0,
-        l1,
-        _,
-        _,
-        f0,
-        f1,
-        _,
-        protocol,
-        _,
-        _,
-        a,
-        b,
-        c,
-        d,
-        e,
-        f,
-        g,
-        h,
-        ..,
-    ] = bytes
+    let &[first, _, l0, l1, _, _, f0, f1, _, protocol, _, _, a, b, c, d, e, f, g, h, ..] = bytes
     else {
         return Err("shorter than an IPv4 header");
     };
@@ -120,9 +98,8 @@ fn v4(bytes: &[u8]) -> Result<Option<Packet<'_>>, &'static str> {
     if total > bytes.len() {
         partial = partial.or(Some(CUT));
     }
-    let data = bytes
-        .get(header..total.min(bytes.len()))
-        .ok_or("an IPv4 header longer than its packet")?;
+    let data =
+        bytes.get(header..total.min(bytes.len())).ok_or("an IPv4 header longer than its packet")?;
     transport(
         protocol,
         Ipv4Addr::new(a, b, c, d).into(),
@@ -136,9 +113,7 @@ const FRAGMENT: &str = "the first fragment of a fragmented packet; the others ar
 const CUT: &str = "the packet is cut short of its announced length";
 
 fn v6(bytes: &[u8]) -> Result<Option<Packet<'_>>, &'static str> {
-    let (header, rest) = bytes
-        .split_at_checked(40)
-        .ok_or("shorter than an IPv6 header")?;
+    let (header, rest) = bytes.split_at_checked(40).ok_or("shorter than an IPv6 header")?;
     let (Some(&first), Some(&next)) = (header.first(), header.get(6)) else {
         return Err("shorter than an IPv6 header");
     };
@@ -177,9 +152,7 @@ fn v6(bytes: &[u8]) -> Result<Option<Packet<'_>>, &'static str> {
             }
             _ => return transport(next, source, destination, data, partial),
         };
-        data = data
-            .get(skip..)
-            .ok_or("an IPv6 extension header runs past the end")?;
+        data = data.get(skip..).ok_or("an IPv6 extension header runs past the end")?;
         next = after;
     }
     Err("too many IPv6 extension headers")
@@ -217,11 +190,7 @@ fn transport<'a>(
         (17, [_, _, _, _, l0, l1, _, _, rest @ ..]) => {
             let length = usize::from(u16::from_be_bytes([*l0, *l1]));
             // 0: longer than 16 bits can say.
-            let wanted = if length == 0 {
-                rest.len()
-            } else {
-                length.saturating_sub(8)
-            };
+            let wanted = if length == 0 { rest.len() } else { length.saturating_sub(8) };
             if wanted > rest.len() {
                 packet.partial = packet.partial.or(Some(CUT));
             }
@@ -235,10 +204,8 @@ fn transport<'a>(
                 reset: flags & 4 != 0,
             };
             let header = usize::from(offset >> 4) * 4;
-            packet.payload = data
-                .get(header..)
-                .filter(|_| header >= 20)
-                .ok_or("a broken TCP header")?;
+            packet.payload =
+                data.get(header..).filter(|_| header >= 20).ok_or("a broken TCP header")?;
         }
         _ => return Err("shorter than its transport header"),
     }
@@ -301,12 +268,7 @@ pub(crate) mod tests {
         assert_eq!(parse(0x86dd, &bytes).unwrap().unwrap().payload, b"hi");
         let bytes = tcp4(53, 9, 77, 0x12, b"x");
         let packet = parse(0x0800, &bytes).unwrap().unwrap();
-        let wanted = Transport::Tcp {
-            sequence: 77,
-            syn: true,
-            fin: false,
-            reset: false,
-        };
+        let wanted = Transport::Tcp { sequence: 77, syn: true, fin: false, reset: false };
         assert_eq!((packet.transport, packet.payload), (wanted, &b"x"[..]));
         assert_eq!(parse(0x0800, &udp4(4000, 54, b"")).unwrap(), None);
     }
@@ -317,16 +279,10 @@ pub(crate) mod tests {
         data.extend([0; 14]);
         data.extend([17, 0, 0, 0, 0, 0, 0, 0]);
         data.extend(udp(53, 1, b"deep"));
-        assert_eq!(
-            parse(0x86dd, &v6(0, &data)).unwrap().unwrap().payload,
-            b"deep"
-        );
+        assert_eq!(parse(0x86dd, &v6(0, &data)).unwrap().unwrap().payload, b"deep");
         let tagged = [&[0x20, 7, 8, 0][..], &udp4(1, 53, b"t")].concat();
         assert_eq!(parse(0x8100, &tagged).unwrap().unwrap().vlan, Some(7));
-        assert_eq!(
-            parse(0x8100, &udp4(1, 53, b"t")).unwrap().unwrap().payload,
-            b"t"
-        );
+        assert_eq!(parse(0x8100, &udp4(1, 53, b"t")).unwrap().unwrap().payload, b"t");
         let double = [&[0, 5, 0x81, 0, 0, 9, 8, 0][..], &udp4(1, 53, b"q")].concat();
         assert_eq!(parse(0x88a8, &double).unwrap().unwrap().vlan, Some(9));
     }
@@ -335,20 +291,14 @@ pub(crate) mod tests {
     fn fragments_and_cut_packets_say_so() {
         let mut bytes = udp4(1, 53, b"abcdef");
         bytes[6] = 0x20;
-        assert_eq!(
-            parse(0x0800, &bytes).unwrap().unwrap().partial,
-            Some(FRAGMENT)
-        );
+        assert_eq!(parse(0x0800, &bytes).unwrap().unwrap().partial, Some(FRAGMENT));
         bytes[7] = 9;
         assert_eq!(parse(0x0800, &bytes).unwrap(), None);
         let bytes = udp4(1, 53, b"abcdef");
         let packet = parse(0x0800, &bytes[..31]).unwrap().unwrap();
         assert_eq!((packet.partial, packet.payload), (Some(CUT), &b"abc"[..]));
         let first = [&[17, 0, 0, 1, 0, 0, 0, 0][..], &udp(1, 53, b"f")].concat();
-        assert_eq!(
-            parse(0x86dd, &v6(44, &first)).unwrap().unwrap().partial,
-            Some(FRAGMENT)
-        );
+        assert_eq!(parse(0x86dd, &v6(44, &first)).unwrap().unwrap().partial, Some(FRAGMENT));
     }
 
     proptest! {

@@ -47,11 +47,7 @@ impl Queue {
     /// Takes all that waits, at most `limit` records, oldest first.
     pub fn take(&mut self, limit: usize) -> Vec<DnsRecord> {
         let count = limit.min(self.waiting.len());
-        let taken: Vec<DnsRecord> = self
-            .waiting
-            .drain(..count)
-            .map(|(_, record)| record)
-            .collect();
+        let taken: Vec<DnsRecord> = self.waiting.drain(..count).map(|(_, record)| record).collect();
         let weight: usize = taken.iter().map(DnsRecord::weight_bytes).sum();
         self.bytes = self.bytes.saturating_sub(weight);
         taken

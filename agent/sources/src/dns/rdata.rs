@@ -25,12 +25,7 @@ pub fn present(message: &[u8], start: usize, length: usize, kind: u16) -> (Vec<u
             message,
             start,
             end,
-            &[
-                Field::Number16,
-                Field::Number16,
-                Field::Number16,
-                Field::Name,
-            ],
+            &[Field::Number16, Field::Number16, Field::Number16, Field::Name],
         ),
         6 => fields(
             message,
@@ -135,9 +130,7 @@ fn caa(data: &[u8]) -> Option<Vec<u8>> {
 
 /// SVCB and HTTPS: RFC 9460, sections 2.1 and 14.3. Values without a text form here are hex.
 fn service(message: &[u8], start: usize, end: usize) -> Option<Vec<u8>> {
-    let mut out = u16::from_be_bytes(number(message, start)?)
-        .to_string()
-        .into_bytes();
+    let mut out = u16::from_be_bytes(number(message, start)?).to_string().into_bytes();
     out.push(b' ');
     let (target, mut at) = names::read(message.get(..end)?, start + 2).ok()?;
     out.extend_from_slice(&target);
@@ -222,19 +215,13 @@ mod tests {
         assert_eq!(show(1, &[198, 51, 100, 7]), "198.51.100.7");
         assert_eq!(show(1, &[198, 51]), "\\# 2 c633");
         assert_eq!(
-            show(
-                28,
-                &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
-            ),
+            show(28, &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
             "2001:db8::1"
         );
         assert_eq!(show(5, &wire(&[b"a", b"org"])), "a.org");
         assert_eq!(show(15, &[&[0, 10][..], &wire(&[b"mx"])].concat()), "10 mx");
         assert_eq!(show(16, b"\x02hi\x03a\"b\x00"), r#""hi" "a\"b" """#);
-        assert_eq!(
-            show(33, &[&[0, 1, 0, 2, 0, 53][..], &wire(&[b"s"])].concat()),
-            "1 2 53 s"
-        );
+        assert_eq!(show(33, &[&[0, 1, 0, 2, 0, 53][..], &wire(&[b"s"])].concat()), "1 2 53 s");
         let soa = [
             &wire(&[b"ns"])[..],
             &wire(&[b"root"]),
@@ -250,10 +237,7 @@ mod tests {
             &[0, 4, 0, 8, 192, 0, 2, 1, 192, 0, 2, 2],
         ]
         .concat();
-        assert_eq!(
-            show(65, &https),
-            "1 . alpn=\"h2\" port=443 ipv4hint=192.0.2.1,192.0.2.2"
-        );
+        assert_eq!(show(65, &https), "1 . alpn=\"h2\" port=443 ipv4hint=192.0.2.1,192.0.2.2");
         assert_eq!(show(999, &[]), "\\# 0");
     }
 

@@ -39,11 +39,7 @@ pub struct Attribution {
 impl Attribution {
     /// No process, and why.
     pub fn none(why: impl Into<String>) -> Self {
-        Self {
-            process: None,
-            method: "none",
-            why: Some(why.into()),
-        }
+        Self { process: None, method: "none", why: Some(why.into()) }
     }
 }
 
@@ -132,16 +128,9 @@ fn shared<S: Serializer>(process: &Option<Arc<Process>>, serializer: S) -> Resul
 impl DnsRecord {
     /// About how much memory it takes, in bytes: never less than a third of it.
     pub fn weight_bytes(&self) -> usize {
-        let answers: usize = self
-            .answers
-            .iter()
-            .map(|a| 128 + a.name.0.len() + a.data.0.len())
-            .sum();
-        let questions: usize = self
-            .more_questions
-            .iter()
-            .map(|q| 96 + q.name.0.len())
-            .sum();
+        let answers: usize =
+            self.answers.iter().map(|a| 128 + a.name.0.len() + a.data.0.len()).sum();
+        let questions: usize = self.more_questions.iter().map(|q| 96 + q.name.0.len()).sum();
         let process = self.process.as_ref().map_or(0, |process| {
             let arguments: usize = process.cmdline.iter().map(|a| 24 + a.0.len()).sum();
             256 + arguments

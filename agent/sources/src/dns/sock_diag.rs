@@ -60,19 +60,10 @@ impl SockDiag {
         let protocol = SockProtocol::NetlinkSockDiag;
         let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
         setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::milliseconds(50))?;
-        let mut this = Self {
-            fd,
-            sequence: 0,
-            buffer: vec![0; 32 * 1024],
-        };
+        let mut this = Self { fd, sequence: 0, buffer: vec![0; 32 * 1024] };
         for tcp in [false, true] {
             let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-            let ends = Ends {
-                tcp,
-                local: nowhere,
-                remote: nowhere,
-                interface: 0,
-            };
+            let ends = Ends { tcp, local: nowhere, remote: nowhere, interface: 0 };
             match this.exact(&ends) {
                 Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
                 _ => {}
@@ -88,12 +79,7 @@ impl SockDiag {
             true => (ends.local, ends.remote),
             false => (ends.remote, ends.local),
         };
-        let request = Request {
-            tcp: ends.tcp,
-            source,
-            destination,
-            interface: ends.interface,
-        };
+        let request = Request { tcp: ends.tcp, source, destination, interface: ends.interface };
         let mut found = None;
         self.ask(&request, REQUEST, |socket| found = Some(socket))?;
         found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
@@ -179,16 +165,8 @@ fn octets(address: IpAddr) -> [u8; 16] {
 impl Request {
     /// `struct nlmsghdr` and `struct inet_diag_req_v2`.
     fn bytes(&self, flags: u16, sequence: u32) -> Vec<u8> {
-        let family = if self.source.is_ipv4() {
-            libc::AF_INET
-        } else {
-            libc::AF_INET6
-        };
-        let protocol = if self.tcp {
-            libc::IPPROTO_TCP
-        } else {
-            libc::IPPROTO_UDP
-        };
+        let family = if self.source.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+        let protocol = if self.tcp { libc::IPPROTO_TCP } else { libc::IPPROTO_UDP };
         let mut out = Vec::with_capacity(72);
         out.extend(72u32.to_ne_bytes());
         out.extend(BY_FAMILY.to_ne_bytes());
@@ -235,13 +213,7 @@ impl Reply {
             2 => Kind::Error(word(message, 16)?.cast_signed().wrapping_neg()),
             _ => Kind::Other,
         };
-        Some((
-            Self {
-                sequence: word(message, 8)?,
-                kind,
-            },
-            after,
-        ))
+        Some((Self { sequence: word(message, 8)?, kind }, after))
     }
 }
 
@@ -279,18 +251,9 @@ pub fn in_table(table: &[u8], port: u16) -> Vec<Found> {
             let bytes: Vec<u8> = [word(0)?, word(1)?, word(2)?, word(3)?].concat();
             Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_canonical()
         };
-        Some(Found {
-            inode: fields.nth(7)?.parse().ok()?,
-            local,
-            port,
-        })
+        Some(Found { inode: fields.nth(7)?.parse().ok()?, local, port })
     };
-    table
-        .split(|&b| b == b'\n')
-        .skip(1)
-        .filter_map(row)
-        .take(DUMPED)
-        .collect()
+    table.split(|&b| b == b'\n').skip(1).filter_map(row).take(DUMPED).collect()
 }
 
 #[cfg(test)]
@@ -301,11 +264,7 @@ mod tests {
 
     fn inode(fd: i32) -> u64 {
         let link = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
-        let digits: String = link
-            .to_string_lossy()
-            .chars()
-            .filter(char::is_ascii_digit)
-            .collect();
+        let digits: String = link.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
         digits.parse().unwrap()
     }
 
@@ -321,32 +280,16 @@ mod tests {
             let socket = UdpSocket::bind(bind).unwrap();
             let port = socket.local_addr().unwrap().port();
             let local = SocketAddr::new(send_from.parse().unwrap(), port);
-            let ends = Ends {
-                tcp: false,
-                local,
-                remote: to.parse().unwrap(),
-                interface: 1,
-            };
+            let ends = Ends { tcp: false, local, remote: to.parse().unwrap(), interface: 1 };
             let wanted = inode(socket.as_raw_fd());
             assert_eq!(diag.exact(&ends).unwrap().inode, wanted, "{bind}");
             let table =
                 |name: &str| std::fs::read(format!("/proc/thread-self/net/{name}")).unwrap();
-            let rows = [
-                in_table(&table("udp"), port),
-                in_table(&table("udp6"), port),
-            ]
-            .concat();
-            assert_eq!(
-                rows.iter().map(|r| r.inode).collect::<Vec<_>>(),
-                [wanted],
-                "{bind}"
-            );
+            let rows = [in_table(&table("udp"), port), in_table(&table("udp6"), port)].concat();
+            assert_eq!(rows.iter().map(|r| r.inode).collect::<Vec<_>>(), [wanted], "{bind}");
             assert_eq!(rows[0].local, socket.local_addr().unwrap().ip());
             drop(socket);
-            assert_eq!(
-                diag.exact(&ends).unwrap_err().raw_os_error(),
-                Some(libc::ENOENT)
-            );
+            assert_eq!(diag.exact(&ends).unwrap_err().raw_os_error(), Some(libc::ENOENT));
         }
     }
 
@@ -356,28 +299,12 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (local, remote) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
-        let ends = Ends {
-            tcp: true,
-            local,
-            remote,
-            interface: 1,
-        };
+        let ends = Ends { tcp: true, local, remote, interface: 1 };
         assert_eq!(diag.exact(&ends).unwrap().inode, inode(client.as_raw_fd()));
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let local = socket.local_addr().unwrap();
-        let all = diag
-            .on_port(&Ends {
-                tcp: false,
-                local,
-                remote: local,
-                interface: 0,
-            })
-            .unwrap();
-        assert!(
-            all.iter()
-                .any(|found| found.inode == inode(socket.as_raw_fd())),
-            "{all:?}"
-        );
+        let all = diag.on_port(&Ends { tcp: false, local, remote: local, interface: 0 }).unwrap();
+        assert!(all.iter().any(|found| found.inode == inode(socket.as_raw_fd())), "{all:?}");
     }
 
     proptest! {

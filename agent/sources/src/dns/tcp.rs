@@ -79,13 +79,7 @@ impl Flows {
                 return events;
             }
             self.make_room(&mut events);
-            self.flows.insert(
-                direction,
-                Flow {
-                    next: first,
-                    ..Flow::default()
-                },
-            );
+            self.flows.insert(direction, Flow { next: first, ..Flow::default() });
             self.order.push_back(direction);
         }
         let Some(flow) = self.flows.get_mut(&direction) else {
@@ -169,9 +163,7 @@ impl Flow {
         let known = usize::try_from(self.next.wrapping_sub(first)).unwrap_or(usize::MAX);
         let new = payload.get(known..).unwrap_or_default();
         self.ordered.extend_from_slice(new);
-        self.next = self
-            .next
-            .wrapping_add(u32::try_from(new.len()).unwrap_or(0));
+        self.next = self.next.wrapping_add(u32::try_from(new.len()).unwrap_or(0));
     }
 
     fn cut(&mut self, events: &mut Vec<Event>) {
@@ -194,17 +186,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn direction(port: u16) -> Direction {
-        (
-            SocketAddr::from(([10, 0, 0, 2], port)),
-            SocketAddr::from(([10, 0, 0, 1], 53)),
-        )
+        (SocketAddr::from(([10, 0, 0, 2], port)), SocketAddr::from(([10, 0, 0, 1], 53)))
     }
 
     fn framed(messages: &[Vec<u8>]) -> Vec<u8> {
-        messages
-            .iter()
-            .flat_map(|m| [&(m.len() as u16).to_be_bytes()[..], m].concat())
-            .collect()
+        messages.iter().flat_map(|m| [&(m.len() as u16).to_be_bytes()[..], m].concat()).collect()
     }
 
     fn messages(events: Vec<Event>) -> Vec<Vec<u8>> {
@@ -265,21 +251,10 @@ mod tests {
     #[test]
     fn what_is_given_up_is_said() {
         let mut flows = Flows::default();
-        let some = Segment {
-            sequence: 5,
-            payload: &[0, 200, 1],
-            ..Segment::default()
-        };
+        let some = Segment { sequence: 5, payload: &[0, 200, 1], ..Segment::default() };
         assert_eq!(flows.push(direction(1), some), []);
-        let end = Segment {
-            sequence: 8,
-            fin: true,
-            ..Segment::default()
-        };
-        assert!(matches!(
-            flows.push(direction(1), end)[..],
-            [Event::Lost(..)]
-        ));
+        let end = Segment { sequence: 8, fin: true, ..Segment::default() };
+        assert!(matches!(flows.push(direction(1), end)[..], [Event::Lost(..)]));
         for port in 0..3000 {
             flows.push(direction(port), some);
             assert!(flows.flows.len() <= FLOWS);

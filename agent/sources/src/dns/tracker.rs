@@ -55,10 +55,7 @@ struct Recent<K, V> {
 
 impl<K: Hash + Eq + Clone, V> Recent<K, V> {
     fn new() -> Self {
-        Self {
-            map: HashMap::new(),
-            order: VecDeque::new(),
-        }
+        Self { map: HashMap::new(), order: VecDeque::new() }
     }
 
     fn insert(&mut self, key: K, value: V) {
@@ -125,27 +122,16 @@ impl Tracker {
         let fingerprint = fingerprint(&packet);
         if self.is_seen_again(fingerprint, sighting) {
             let interface = sighting.interface_name.clone();
-            queue(Output::SeenAgain {
-                fingerprint,
-                interface,
-                vlan: packet.vlan,
-            });
+            queue(Output::SeenAgain { fingerprint, interface, vlan: packet.vlan });
             return false;
         }
         let source = SocketAddr::new(packet.source, packet.source_port);
         let destination = SocketAddr::new(packet.destination, packet.destination_port);
-        let mut context = Context {
-            sighting,
-            packet: &packet,
-            source,
-            destination,
-        };
+        let mut context = Context { sighting, packet: &packet, source, destination };
         match packet.transport {
             Transport::Udp => {
                 // The process first: parsing can wait, a process that is about to end cannot.
-                let sent = is_query(packet.payload)
-                    .then(|| context.sender(kernel))
-                    .flatten();
+                let sent = is_query(packet.payload).then(|| context.sender(kernel)).flatten();
                 let asked = sent.is_some();
                 let multicast = packet.source_port == 5353 || packet.destination_port == 5353;
                 let message = message::parse(packet.payload, multicast);
@@ -153,12 +139,7 @@ impl Tracker {
                 queue(Output::Record(fingerprint, Box::new(record)));
                 asked
             }
-            Transport::Tcp {
-                sequence,
-                syn,
-                fin,
-                reset,
-            } => {
+            Transport::Tcp { sequence, syn, fin, reset } => {
                 let mut asked = false;
                 if sighting.outgoing
                     && is_dns(packet.destination_port)
@@ -169,13 +150,7 @@ impl Tracker {
                     asked = true;
                     self.connections.insert((source, destination), attribution);
                 }
-                let segment = Segment {
-                    sequence,
-                    syn,
-                    fin,
-                    reset,
-                    payload: packet.payload,
-                };
+                let segment = Segment { sequence, syn, fin, reset, payload: packet.payload };
                 for event in self.flows.push((source, destination), segment) {
                     let record = match event {
                         Event::Message(bytes) => {
@@ -188,11 +163,7 @@ impl Tracker {
                             (context.source, context.destination) = direction;
                             let malformed = Some(why.to_owned());
                             let answer = is_dns(direction.0.port()) && !is_dns(direction.1.port());
-                            let message = Message {
-                                malformed,
-                                answer,
-                                ..Message::default()
-                            };
+                            let message = Message { malformed, answer, ..Message::default() };
                             let record = self.record(&context, message, &[], None);
                             (context.source, context.destination) = (source, destination);
                             record
@@ -214,8 +185,7 @@ impl Tracker {
                 return true;
             }
         }
-        self.seen
-            .insert(fingerprint, (sighting.time, here.0, here.1));
+        self.seen.insert(fingerprint, (sighting.time, here.0, here.1));
         false
     }
 
@@ -231,12 +201,7 @@ impl Tracker {
             true => (context.destination, context.source),
             false => (context.source, context.destination),
         };
-        let key = Asked {
-            tcp,
-            client,
-            server,
-            id: message.id,
-        };
+        let key = Asked { tcp, client, server, id: message.id };
         let attribution = match (message.answer, sent) {
             (true, _) => self
                 .asked
@@ -263,9 +228,8 @@ impl Tracker {
             (Some(partial), None) => Some(partial.to_owned()),
             (None, why) => why,
         };
-        let raw = malformed
-            .as_ref()
-            .map(|_| RawBytes::from(bytes.get(..RAW_BYTES).unwrap_or(bytes)));
+        let raw =
+            malformed.as_ref().map(|_| RawBytes::from(bytes.get(..RAW_BYTES).unwrap_or(bytes)));
         let mut questions = message.questions.into_iter();
         let first = questions.next();
         let (name, kind, class) = match (first, message.answers.first()) {
@@ -277,11 +241,7 @@ impl Tracker {
             time: context.sighting.time,
             direction: if message.answer { "answer" } else { "query" },
             transport: if tcp { "tcp" } else { "udp" },
-            port: if is_dns(server.port()) {
-                server.port()
-            } else {
-                client.port()
-            },
+            port: if is_dns(server.port()) { server.port() } else { client.port() },
             client_address: client.ip(),
             client_port: client.port(),
             server_address: server.ip(),
@@ -339,11 +299,7 @@ impl Output {
     pub fn deliver(self, sent: bool, queue: &mut Queue) {
         let summary = &mut queue.summary;
         match self {
-            Self::SeenAgain {
-                fingerprint,
-                interface,
-                vlan,
-            } => {
+            Self::SeenAgain { fingerprint, interface, vlan } => {
                 queue.seen_again(fingerprint, interface, vlan);
             }
             Self::Unreadable => summary.malformed += 1,
@@ -375,12 +331,7 @@ impl Context<'_> {
     fn sender(&self, kernel: &mut dyn Attribute) -> Option<Attribution> {
         let tcp = self.packet.transport != Transport::Udp;
         self.sighting.outgoing.then(|| {
-            kernel.attribute(&ends(
-                tcp,
-                self.source,
-                self.destination,
-                self.sighting.interface,
-            ))
+            kernel.attribute(&ends(tcp, self.source, self.destination, self.sighting.interface))
         })
     }
 }
@@ -392,21 +343,11 @@ fn is_query(message: &[u8]) -> bool {
 
 fn fingerprint(packet: &Packet<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (
-        packet.source,
-        packet.source_port,
-        packet.destination,
-        packet.destination_port,
-    )
+    (packet.source, packet.source_port, packet.destination, packet.destination_port)
         .hash(&mut hasher);
     match packet.transport {
         Transport::Udp => 0u32.hash(&mut hasher),
-        Transport::Tcp {
-            sequence,
-            syn,
-            fin,
-            reset,
-        } => {
+        Transport::Tcp { sequence, syn, fin, reset } => {
             (1u32, sequence, syn, fin, reset).hash(&mut hasher);
         }
     }

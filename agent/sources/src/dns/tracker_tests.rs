@@ -17,15 +17,8 @@ struct ByPort(u32);
 impl Attribute for ByPort {
     fn attribute(&mut self, ends: &Ends) -> Attribution {
         self.0 += 1;
-        let process = Process {
-            pid: i32::from(ends.local.port()),
-            ..Process::default()
-        };
-        Attribution {
-            process: Some(Arc::new(process)),
-            method: "sock_diag",
-            why: None,
-        }
+        let process = Process { pid: i32::from(ends.local.port()), ..Process::default() };
+        Attribution { process: Some(Arc::new(process)), method: "sock_diag", why: None }
     }
 }
 
@@ -40,8 +33,7 @@ impl Scene {
     fn see(&mut self, sighting: Sighting<'_>) {
         let mut kernel = ByPort(0);
         let mut outputs = Vec::new();
-        self.tracker
-            .packet(&sighting, &mut kernel, &mut |output| outputs.push(output));
+        self.tracker.packet(&sighting, &mut kernel, &mut |output| outputs.push(output));
         self.kernel_asked += kernel.0;
         for output in outputs {
             output.deliver(sighting.outgoing, &mut self.queue);
@@ -79,21 +71,11 @@ fn an_answer_gets_the_process_of_its_query_and_only_of_its() {
         scene.see(on(2, false, &back(udp4(53, 4000, &answer))));
     }
     let records = scene.queue.take(10);
-    let pids: Vec<_> = records
-        .iter()
-        .map(|r| r.process.as_ref().map(|p| p.pid))
-        .collect();
+    let pids: Vec<_> = records.iter().map(|r| r.process.as_ref().map(|p| p.pid)).collect();
     assert_eq!(pids, [Some(4000), Some(4000), None]);
     assert_eq!(records[1].direction, "answer");
     assert_eq!(records[1].client_address, records[0].client_address);
-    assert_eq!(
-        (
-            records[1].client_port,
-            records[1].server_port,
-            records[1].port
-        ),
-        (4000, 53, 53)
-    );
+    assert_eq!((records[1].client_port, records[1].server_port, records[1].port), (4000, 53, 53));
     assert_eq!(records[1].rcode.as_deref(), Some("NOERROR"));
     assert!(records[2].attribution_why.is_some());
     assert_eq!(scene.kernel_asked, 1);
@@ -104,24 +86,15 @@ fn one_record_for_a_packet_that_is_seen_twice_and_two_for_a_repetition() {
     let mut scene = Scene::default();
     let packet = udp4(4000, 53, &query(5, &[b"a"], 1));
     scene.see(on(7, true, &packet));
-    scene.see(Sighting {
-        vlan: Some(12),
-        ..on(2, true, &packet)
-    });
+    scene.see(Sighting { vlan: Some(12), ..on(2, true, &packet) });
     let records = scene.queue.take(10);
     assert_eq!(records.len(), 1);
-    assert_eq!(
-        (records[0].vlan, records[0].seen_again_on.len()),
-        (Some(12), 1)
-    );
+    assert_eq!((records[0].vlan, records[0].seen_again_on.len()), (Some(12), 1));
     assert_eq!(records[0].interface, Some("if7".into()));
     scene.see(on(7, true, &packet));
     assert_eq!(scene.queue.take(10).len(), 1);
     for outgoing in [true, false] {
-        scene.see(Sighting {
-            loopback: true,
-            ..on(1, outgoing, &udp4(4001, 53, b"x"))
-        });
+        scene.see(Sighting { loopback: true, ..on(1, outgoing, &udp4(4001, 53, b"x")) });
     }
     assert_eq!(scene.queue.take(10).len(), 1);
     assert_eq!(scene.queue.summary.seen_again, 1);
@@ -141,10 +114,7 @@ fn tcp_is_attributed_at_its_beginning_and_cut_into_messages() {
     let records = scene.queue.take(10);
     assert_eq!(records.len(), 2);
     for record in &records {
-        assert_eq!(
-            (record.transport, record.process.as_ref().unwrap().pid),
-            ("tcp", 4000)
-        );
+        assert_eq!((record.transport, record.process.as_ref().unwrap().pid), ("tcp", 4000));
     }
     assert_eq!(scene.kernel_asked, 1);
 }
@@ -159,10 +129,7 @@ fn what_is_no_dns_is_kept_as_malformed_and_foreign_queries_are_not_blamed_on_us(
     assert!(records[0].malformed.is_some() && records[0].process.is_some());
     assert!(records[1].process.is_none() && records[1].attribution == "none");
     let summary = &scene.queue.summary;
-    assert_eq!(
-        (summary.malformed, summary.queries, summary.attributed),
-        (1, 2, 1)
-    );
+    assert_eq!((summary.malformed, summary.queries, summary.attributed), (1, 2, 1));
 }
 
 #[test]
@@ -170,11 +137,7 @@ fn a_flood_is_bounded_and_counted() {
     let mut scene = Scene::default();
     for n in 0..40_000u32 {
         let label = format!("{n:060}");
-        let packet = udp4(
-            n as u16 | 1024,
-            53,
-            &query(n as u16, &[label.as_bytes()], 1),
-        );
+        let packet = udp4(n as u16 | 1024, 53, &query(n as u16, &[label.as_bytes()], 1));
         scene.see(on(2, true, &packet));
     }
     let dropped = scene.queue.summary.drops_memory;

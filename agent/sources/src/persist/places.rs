@@ -24,13 +24,7 @@ const fn place(
     what: &'static str,
     parser: Parser,
 ) -> Place {
-    Place {
-        id,
-        pattern,
-        what,
-        parser,
-        sensitive: false,
-    }
+    Place { id, pattern, what, parser, sensitive: false }
 }
 
 const fn secret(
@@ -39,13 +33,7 @@ const fn secret(
     what: &'static str,
     parser: Parser,
 ) -> Place {
-    Place {
-        id,
-        pattern,
-        what,
-        parser,
-        sensitive: true,
-    }
+    Place { id, pattern, what, parser, sensitive: true }
 }
 
 /// All places but cron, anacron and at (see `crontabs`) and the cloud-init tree.
@@ -230,27 +218,12 @@ mod tests {
     fn every_line_is_sound_and_no_private_key_is_asked_for() {
         for place in PLACES {
             let pattern = place.pattern;
-            assert!(
-                pattern.starts_with('/') || pattern.starts_with("~/"),
-                "{pattern}"
-            );
-            assert!(
-                !pattern.contains("//") && !pattern.ends_with('/'),
-                "{pattern}"
-            );
+            assert!(pattern.starts_with('/') || pattern.starts_with("~/"), "{pattern}");
+            assert!(!pattern.contains("//") && !pattern.ends_with('/'), "{pattern}");
             let inner = pattern.strip_suffix("/**").unwrap_or(pattern);
-            assert!(
-                !inner.contains("**"),
-                "{pattern}: ** stands only at the end"
-            );
-            assert!(
-                !pattern.contains("id_") && !pattern.ends_with("_key"),
-                "{pattern}"
-            );
-            let twins = PLACES
-                .iter()
-                .filter(|other| other.pattern == pattern)
-                .count();
+            assert!(!inner.contains("**"), "{pattern}: ** stands only at the end");
+            assert!(!pattern.contains("id_") && !pattern.ends_with("_key"), "{pattern}");
+            let twins = PLACES.iter().filter(|other| other.pattern == pattern).count();
             assert_eq!(twins, 1, "{pattern} stands twice");
         }
     }

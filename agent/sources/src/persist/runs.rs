@@ -87,9 +87,7 @@ impl Parser {
                     words().any(|w| starts(w, &[b"pam_exec", b"pam_script", b"pam_python"]))
                         || words().any(|w| w.starts_with(b"/") && w.ends_with(b".so"))
                 };
-                lines(bytes)
-                    .filter(|line| mark(line))
-                    .for_each(|line| seen.add(line));
+                lines(bytes).filter(|line| mark(line)).for_each(|line| seen.add(line));
             }
             Self::Modprobe => keyed(bytes, &["install", "remove"], &mut seen),
             Self::Ssh => keyed(
@@ -110,14 +108,9 @@ impl Parser {
             Self::Apt => {
                 let mark = |line: &[u8]| {
                     let low = line.to_ascii_lowercase();
-                    [
-                        &b"invoke"[..],
-                        b"pre-install-pkgs",
-                        b"proxy-auto-detect",
-                        b"run",
-                    ]
-                    .iter()
-                    .any(|w| find(&low, w))
+                    [&b"invoke"[..], b"pre-install-pkgs", b"proxy-auto-detect", b"run"]
+                        .iter()
+                        .any(|w| find(&low, w))
                 };
                 lines(bytes)
                     .filter(|line| mark(line) && !line.starts_with(b"//"))
@@ -136,14 +129,10 @@ impl Parser {
                 );
             }
             Self::Restart => {
-                let at = bytes
-                    .windows(15)
-                    .position(|window| window == b"\"RestartPolicy\"");
+                let at = bytes.windows(15).position(|window| window == b"\"RestartPolicy\"");
                 if let Some(rest) = at.and_then(|at| bytes.get(at..)) {
-                    let end = rest
-                        .iter()
-                        .position(|&b| b == b'}')
-                        .map_or(rest.len(), |end| end + 1);
+                    let end =
+                        rest.iter().position(|&b| b == b'}').map_or(rest.len(), |end| end + 1);
                     seen.add(rest.get(..end.min(200)).unwrap_or_default());
                 }
             }
@@ -177,28 +166,19 @@ pub(crate) fn authorized_keys_files(config: &[u8]) -> Vec<Vec<u8>> {
     let mut seen = Seen::default();
     keyed(config, &["authorizedkeysfile"], &mut seen);
     let words = seen.runs.split(|&b| b == b'\n').flat_map(|line| {
-        line.split(|&b| b.is_ascii_whitespace() || b == b'=' || b == b'"')
-            .skip(1)
+        line.split(|&b| b.is_ascii_whitespace() || b == b'=' || b == b'"').skip(1)
     });
     let pattern = |word: &[u8]| {
-        let home = word
-            .strip_prefix(b"%h/")
-            .or_else(|| (!word.starts_with(b"/")).then_some(word));
+        let home = word.strip_prefix(b"%h/").or_else(|| (!word.starts_with(b"/")).then_some(word));
         let path = home.map_or_else(|| word.to_vec(), |rest| [b"~/", rest].concat());
         // `%u` (the account) becomes any name; other tokens are not path parts that we know.
-        let text = path
-            .split(|&b| b == b'/')
-            .map(|part| match part.contains(&b'%') {
-                true => b"*".to_vec(),
-                false => part.to_vec(),
-            });
+        let text = path.split(|&b| b == b'/').map(|part| match part.contains(&b'%') {
+            true => b"*".to_vec(),
+            false => part.to_vec(),
+        });
         text.collect::<Vec<_>>().join(&b'/')
     };
-    words
-        .filter(|word| !word.is_empty() && *word != b"none")
-        .take(20)
-        .map(pattern)
-        .collect()
+    words.filter(|word| !word.is_empty() && *word != b"none").take(20).map(pattern).collect()
 }
 
 impl Seen {
@@ -220,11 +200,7 @@ fn unit(bytes: &[u8], seen: &mut Seen) {
         if matches!(line.first(), Some(b'#' | b';')) {
             continue;
         }
-        let key = line
-            .split(|&b| b == b'=')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii_end();
+        let key = line.split(|&b| b == b'=').next().unwrap_or_default().trim_ascii_end();
         let told = starts(
             key,
             &[
@@ -245,11 +221,7 @@ fn unit(bytes: &[u8], seen: &mut Seen) {
             let value = line.get(key.len()..).unwrap_or_default().trim_ascii();
             seen.user = value.strip_prefix(b"=").map(|v| v.trim_ascii().to_vec());
         }
-        let wanted = if going_on {
-            true
-        } else {
-            told && line.contains(&b'=')
-        };
+        let wanted = if going_on { true } else { told && line.contains(&b'=') };
         if wanted {
             seen.add(line);
         }
@@ -266,14 +238,9 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Lines whose first word is one of the keys, in any case.
 fn keyed(bytes: &[u8], keys: &[&str], seen: &mut Seen) {
     for line in lines(bytes) {
-        let end = line
-            .iter()
-            .position(|&b| b.is_ascii_whitespace() || b == b'=');
+        let end = line.iter().position(|&b| b.is_ascii_whitespace() || b == b'=');
         let word = line.get(..end.unwrap_or(line.len())).unwrap_or_default();
-        if keys
-            .iter()
-            .any(|key| key.as_bytes().eq_ignore_ascii_case(word))
-        {
+        if keys.iter().any(|key| key.as_bytes().eq_ignore_ascii_case(word)) {
             seen.add(line);
         }
     }
@@ -323,10 +290,7 @@ mod tests {
         let seen = Parser::Unit.look(b"/x.service", service.as_bytes());
         assert_eq!(seen.runs, b"ExecStart=/bin/a \\\n--b\nOnFailure=c");
         assert_eq!(seen.user.as_deref(), Some(&b"web"[..]));
-        assert_eq!(
-            runs(Parser::Unit, "[Timer]\nOnCalendar=*:0/15\n"),
-            "OnCalendar=*:0/15"
-        );
+        assert_eq!(runs(Parser::Unit, "[Timer]\nOnCalendar=*:0/15\n"), "OnCalendar=*:0/15");
         assert_eq!(
             runs(Parser::Words, "/lib/evil.so /b.so:/c.so # x\n"),
             "/lib/evil.so\n/b.so\n/c.so"
@@ -346,28 +310,16 @@ mod tests {
             "RUN+=\"/bin/x, y\""
         );
         assert_eq!(
-            runs(
-                Parser::Pam,
-                "auth required pam_unix.so\nsession optional pam_exec.so /x\n"
-            ),
+            runs(Parser::Pam, "auth required pam_unix.so\nsession optional pam_exec.so /x\n"),
             "session optional pam_exec.so /x"
         );
+        assert_eq!(runs(Parser::Ssh, "PermitRootLogin no\nforceCommand /x\n"), "forceCommand /x");
         assert_eq!(
-            runs(Parser::Ssh, "PermitRootLogin no\nforceCommand /x\n"),
-            "forceCommand /x"
-        );
-        assert_eq!(
-            runs(
-                Parser::Apt,
-                "APT::Update::Post-Invoke {\"/x\"};\nAPT::Get \"1\";\n"
-            ),
+            runs(Parser::Apt, "APT::Update::Post-Invoke {\"/x\"};\nAPT::Get \"1\";\n"),
             "APT::Update::Post-Invoke {\"/x\"};"
         );
         assert_eq!(runs(Parser::Itself, "binary"), "/p");
-        assert_eq!(
-            runs(Parser::Interfaces, "iface eth0 inet dhcp\n  post-up /x\n"),
-            "post-up /x"
-        );
+        assert_eq!(runs(Parser::Interfaces, "iface eth0 inet dhcp\n  post-up /x\n"), "post-up /x");
         let json = r#"{"a":1,"RestartPolicy":{"Name":"always","MaximumRetryCount":0},"b":2}"#;
         assert_eq!(
             runs(Parser::Restart, json),

@@ -39,13 +39,7 @@ pub(crate) fn expand(
     accounts: &Accounts,
     pattern: &[u8],
 ) -> (Vec<Found>, Vec<Trouble>) {
-    let mut walk = Walk {
-        host,
-        listed: 0,
-        user: None,
-        found: Vec::new(),
-        trouble: Vec::new(),
-    };
+    let mut walk = Walk { host, listed: 0, user: None, found: Vec::new(), trouble: Vec::new() };
     match pattern.strip_prefix(b"~/") {
         Some(rest) => {
             for account in accounts.homes().take(MAX_HOMES) {
@@ -64,9 +58,7 @@ pub(crate) fn expand(
 }
 
 fn split(path: &[u8]) -> Vec<&[u8]> {
-    path.split(|&b| b == b'/')
-        .filter(|part| !part.is_empty())
-        .collect()
+    path.split(|&b| b == b'/').filter(|part| !part.is_empty()).collect()
 }
 
 impl Walk<'_> {
@@ -125,16 +117,9 @@ impl Walk<'_> {
         if self.full() {
             return Vec::new();
         }
-        let at = if directory.is_empty() {
-            b"/"
-        } else {
-            directory
-        };
+        let at = if directory.is_empty() { b"/" } else { directory };
         match self.host.list(at) {
-            Ok(entries) => entries
-                .into_iter()
-                .map(|entry| (entry.name, entry.kind))
-                .collect(),
+            Ok(entries) => entries.into_iter().map(|entry| (entry.name, entry.kind)).collect(),
             Err(error) => {
                 let absent = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
                 if !absent.contains(&error.kind()) {
@@ -147,10 +132,7 @@ impl Walk<'_> {
 
     fn give(&mut self, path: Vec<u8>) {
         if self.found.len() < MAX_PATHS {
-            self.found.push(Found {
-                path,
-                user: self.user.clone(),
-            });
+            self.found.push(Found { path, user: self.user.clone() });
         }
     }
 }
@@ -176,10 +158,7 @@ pub(crate) fn matches(pattern: &[u8], name: &[u8]) -> bool {
         return rest.is_empty();
     };
     for piece in middle.iter().filter(|piece| !piece.is_empty()) {
-        match rest
-            .windows(piece.len())
-            .position(|window| window == *piece)
-        {
+        match rest.windows(piece.len()).position(|window| window == *piece) {
             Some(at) => rest = rest.get(at + piece.len()..).unwrap_or_default(),
             None => return false,
         }
@@ -207,11 +186,7 @@ mod tests {
             ("plain", "plain", true),
             ("plain", "plainer", false),
         ] {
-            assert_eq!(
-                matches(pattern.as_bytes(), name.as_bytes()),
-                expect,
-                "{pattern} {name}"
-            );
+            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expect, "{pattern} {name}");
         }
     }
 
@@ -230,19 +205,10 @@ mod tests {
     fn homes_recursion_and_loops() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        for path in [
-            "home/ann/p/.git/hooks",
-            "home/bob/.ssh",
-            "etc/s/a.wants",
-            "etc/s/b.d/c",
-        ] {
+        for path in ["home/ann/p/.git/hooks", "home/bob/.ssh", "etc/s/a.wants", "etc/s/b.d/c"] {
             fs::create_dir_all(root.join(path)).unwrap();
         }
-        for path in [
-            "home/ann/p/.git/hooks/post",
-            "etc/s/x.service",
-            "etc/s/b.d/c/y.conf",
-        ] {
+        for path in ["home/ann/p/.git/hooks/post", "etc/s/x.service", "etc/s/b.d/c/y.conf"] {
             fs::write(root.join(path), b"x").unwrap();
         }
         symlink("/etc/s", root.join("etc/s/a.wants/loop")).unwrap();
@@ -253,10 +219,7 @@ mod tests {
             let (found, trouble) = expand(&host, &accounts, pattern.as_bytes());
             assert!(trouble.is_empty(), "{trouble:?}");
             let text = |path: Vec<u8>| String::from_utf8(path).unwrap();
-            found
-                .into_iter()
-                .map(|found| text(found.path))
-                .collect::<Vec<_>>()
+            found.into_iter().map(|found| text(found.path)).collect::<Vec<_>>()
         };
         assert_eq!(
             paths("/etc/s/**"),
@@ -268,10 +231,7 @@ mod tests {
             ]
         );
         assert_eq!(paths("~/*/.git/hooks/*"), ["/home/ann/p/.git/hooks/post"]);
-        assert_eq!(
-            paths("~/.ssh/rc"),
-            ["/home/ann/.ssh/rc", "/home/bob/.ssh/rc"]
-        );
+        assert_eq!(paths("~/.ssh/rc"), ["/home/ann/.ssh/rc", "/home/bob/.ssh/rc"]);
         let (found, _) = expand(&host, &accounts, b"~/.ssh/rc");
         assert_eq!(found[1].user.as_deref(), Some(&b"bob"[..]));
     }

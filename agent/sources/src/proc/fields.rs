@@ -39,8 +39,7 @@ impl Serialize for NulList<'_> {
 
 /// Fields between runs of spaces and tabs.
 pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|b| b.is_ascii_whitespace())
-        .filter(|word| !word.is_empty())
+    line.split(|b| b.is_ascii_whitespace()).filter(|word| !word.is_empty())
 }
 
 /// A decimal number, all of the bytes.
@@ -52,9 +51,7 @@ pub fn number<T: FromStr>(bytes: &[u8]) -> Option<T> {
 pub fn hex(bytes: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(bytes).ok()?;
     let plain = digits.bytes().all(|b| b.is_ascii_hexdigit());
-    plain
-        .then(|| u64::from_str_radix(digits, 16).ok())
-        .flatten()
+    plain.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
 }
 
 /// Bytes without white space at both ends.
@@ -67,15 +64,8 @@ pub fn unescape_octal(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
     while let Some((&first, tail)) = rest.split_first() {
-        if let (
-            b'\\',
-            [
-                a @ b'0'..=b'3',
-                b @ b'0'..=b'7',
-                c @ b'0'..=b'7',
-                after @ ..,
-            ],
-        ) = (first, tail)
+        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) =
+            (first, tail)
         {
             out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
             rest = after;
@@ -107,12 +97,7 @@ mod tests {
 
     #[test]
     fn nul_lists_keep_empty_strings_and_a_missing_end() {
-        let list = |bytes| {
-            NulList(bytes)
-                .iter()
-                .map(|raw| raw.0.to_vec())
-                .collect::<Vec<_>>()
-        };
+        let list = |bytes| NulList(bytes).iter().map(|raw| raw.0.to_vec()).collect::<Vec<_>>();
         assert!(list(b"").is_empty());
         assert_eq!(list(b"\0"), [b""]);
         assert_eq!(list(b"a\0\0b\0"), [&b"a"[..], b"", b"b"]);

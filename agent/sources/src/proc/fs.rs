@@ -71,11 +71,7 @@ pub fn try_each_line<B>(
     let mut line = Vec::new();
     loop {
         line.clear();
-        if (&mut reader)
-            .take(LINE_BYTES)
-            .read_until(b'\n', &mut line)?
-            == 0
-        {
+        if (&mut reader).take(LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
             return Ok(ControlFlow::Continue(()));
         }
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
@@ -135,18 +131,9 @@ mod tests {
     fn scratch_grows_to_the_limit_and_is_reused() {
         let mut scratch = Scratch::default();
         let long = vec![b'x'; 100_000];
-        assert_eq!(
-            scratch.whole(&mut file_of(&long), 1 << 20).unwrap(),
-            &long[..]
-        );
-        assert_eq!(
-            scratch.whole(&mut file_of(&long), 70_000).unwrap().len(),
-            70_000
-        );
-        assert_eq!(
-            scratch.whole(&mut file_of(b"short"), 1 << 20).unwrap(),
-            b"short"
-        );
+        assert_eq!(scratch.whole(&mut file_of(&long), 1 << 20).unwrap(), &long[..]);
+        assert_eq!(scratch.whole(&mut file_of(&long), 70_000).unwrap().len(), 70_000);
+        assert_eq!(scratch.whole(&mut file_of(b"short"), 1 << 20).unwrap(), b"short");
         assert_eq!(scratch.whole(&mut file_of(b"short"), 2).unwrap(), b"sh");
     }
 

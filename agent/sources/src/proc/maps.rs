@@ -49,10 +49,7 @@ impl MapsSummary {
             return;
         }
         self.total += 1;
-        let file_backed = fields
-            .nth(2)
-            .and_then(number::<u64>)
-            .is_some_and(|inode| inode != 0);
+        let file_backed = fields.nth(2).and_then(number::<u64>).is_some_and(|inode| inode != 0);
         let executable = perms.get(2) == Some(&b'x');
         let writable = perms.get(1) == Some(&b'w');
         if !file_backed && !executable {
@@ -63,8 +60,7 @@ impl MapsSummary {
             self.writable_executable_total += 1;
             if self.writable_executable.len() < LIST {
                 let text = [range, b" ", perms, b" ", path].concat();
-                self.writable_executable
-                    .push(RawBytes(text.trim_ascii_end().to_vec()));
+                self.writable_executable.push(RawBytes(text.trim_ascii_end().to_vec()));
             }
         }
         if !file_backed {

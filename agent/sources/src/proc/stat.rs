@@ -110,10 +110,7 @@ mod tests {
         for name in ["sshd", "a) S 1 (b", "x\n2 (y) R", ""] {
             let stat = parse(format!("42 ({name}) {TAIL}\n").as_bytes()).unwrap();
             assert_eq!(stat.comm, name.as_bytes());
-            assert_eq!(
-                (stat.pid, stat.state, stat.ppid, stat.session),
-                (42, 'S', 1, 8)
-            );
+            assert_eq!((stat.pid, stat.state, stat.ppid, stat.session), (42, 'S', 1, 8));
             assert_eq!((stat.utime_ticks, stat.stime_ticks), (11, 12));
             assert_eq!((stat.threads, stat.start_ticks), (3, 5000));
             assert_eq!((stat.vsize_bytes, stat.rss_pages), (1_048_576, 256));

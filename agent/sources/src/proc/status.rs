@@ -57,12 +57,7 @@ pub struct Status {
 fn ids(value: &[u8]) -> Option<Ids> {
     let mut all = words(value).map(number::<u32>);
     let mut next = || all.next().flatten();
-    Some(Ids {
-        real: next()?,
-        effective: next()?,
-        saved: next()?,
-        fs: next()?,
-    })
+    Some(Ids { real: next()?, effective: next()?, saved: next()?, fs: next()? })
 }
 
 fn hex_set(value: &[u8]) -> Option<String> {

@@ -45,12 +45,7 @@ impl<'h> View<'h> {
                 hides_others |= point == b"/proc" && options.0.split(|&b| b == b',').any(hides);
             })
         });
-        Ok(Self {
-            own: own.is_some(),
-            dir: own.unwrap_or(hosts),
-            covered,
-            hides_others,
-        })
+        Ok(Self { own: own.is_some(), dir: own.unwrap_or(hosts), covered, hides_others })
     }
 
     /// Process ids, ascending.
@@ -75,9 +70,7 @@ fn covered_process(mount_point: &[u8]) -> Option<u32> {
 }
 
 fn hides(option: &[u8]) -> bool {
-    option
-        .strip_prefix(b"hidepid=")
-        .is_some_and(|level| !matches!(level, b"0" | b"off"))
+    option.strip_prefix(b"hidepid=").is_some_and(|level| !matches!(level, b"0" | b"off"))
 }
 
 #[cfg(test)]
@@ -102,10 +95,7 @@ mod tests {
         assert!(view.pids().unwrap().contains(&std::process::id()));
         let me = view.process(std::process::id()).unwrap();
         let stat = me.read(b"stat", 4096).unwrap().bytes;
-        assert_eq!(
-            super::super::stat::parse(&stat).unwrap().pid,
-            std::process::id()
-        );
+        assert_eq!(super::super::stat::parse(&stat).unwrap().pid, std::process::id());
         assert_eq!(view.own, host.fresh_proc().is_ok());
     }
 }

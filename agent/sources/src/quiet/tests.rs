@@ -20,12 +20,7 @@ fn run(case: &str, tree: &Path, wrapper: &[&str]) -> Option<Value> {
     let mut words = wrapper.iter().map(OsStr::new).chain([own.as_os_str()]);
     let output = Command::new(words.next().unwrap())
         .args(words)
-        .args([
-            "--exact",
-            "quiet::tests::helper",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["--exact", "quiet::tests::helper", "--nocapture", "--test-threads=1"])
         .env(CASE, case)
         .env(TREE, tree)
         .output()
@@ -148,9 +143,7 @@ fn follow(tree: &Path) -> Value {
     }
     let is_mounted = || {
         let place = place.as_os_str().as_bytes();
-        own_mounts()
-            .into_iter()
-            .find(|mount| mount.mount_point == place)
+        own_mounts().into_iter().find(|mount| mount.mount_point == place)
     };
     let (to_host, from_quiet) = std::sync::mpsc::channel();
     let (to_quiet, from_host) = std::sync::mpsc::channel::<()>();
@@ -234,12 +227,7 @@ fn reading_quietly_changes_no_access_time_and_no_mount_of_the_host() {
     if !steps.iter().any(|s| s["step"] == "noatime view") {
         return eprintln!("SKIPPED: no mount namespace here: {footprint}");
     }
-    assert!(
-        said["options"]
-            .as_array()
-            .unwrap()
-            .contains(&json!("noatime"))
-    );
+    assert!(said["options"].as_array().unwrap().contains(&json!("noatime")));
     assert_eq!(times(tree, &names), [1_000_000_000; 5]);
     // The proof that this place would have shown it.
     fs::read_link(tree.join("control")).unwrap();
@@ -268,12 +256,7 @@ fn what_the_host_unmounts_goes_from_our_view_too() {
 #[test]
 fn an_ordinary_user_is_told_what_was_refused_and_runs_on() {
     let directory = tempfile::tempdir().unwrap();
-    let drop_root = [
-        "setpriv",
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-    ];
+    let drop_root = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     let root = nix::unistd::geteuid().is_root();
     let runnable = Command::new("setpriv").arg("--version").output().is_ok();
     if root && !runnable {
@@ -285,12 +268,7 @@ fn an_ordinary_user_is_told_what_was_refused_and_runs_on() {
     let refused: Vec<_> = steps.iter().filter(|step| step["ok"] == false).collect();
     assert_eq!(refused.len(), 1, "{steps:?}");
     assert_eq!(refused[0]["step"], "own mount namespace");
-    assert!(
-        refused[0]["why"]
-            .as_str()
-            .unwrap()
-            .contains("not permitted")
-    );
+    assert!(refused[0]["why"].as_str().unwrap().contains("not permitted"));
     assert_eq!(steps.len(), 5);
 }
 

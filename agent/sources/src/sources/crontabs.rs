@@ -34,25 +34,15 @@ const MAX_LINES: usize = 10_000;
 
 const SET: &str = "cron-jobs";
 
-const PERIODIC: [&str; 4] = [
-    "/etc/cron.hourly",
-    "/etc/cron.daily",
-    "/etc/cron.weekly",
-    "/etc/cron.monthly",
-];
+const PERIODIC: [&str; 4] =
+    ["/etc/cron.hourly", "/etc/cron.daily", "/etc/cron.weekly", "/etc/cron.monthly"];
 
 /// What is read, in the order in which its records come: what starts others comes before them.
 const PLACES: [(&str, Place); 12] = [
     ("/etc/crontab", Place::EtcCrontab),
     ("/etc/cron.d/", Place::CronD),
-    (
-        "/var/spool/cron/crontabs/",
-        Place::UserCrontab(Some(Layout::Debian)),
-    ),
-    (
-        "/var/spool/cron/",
-        Place::UserCrontab(Some(Layout::AmazonLinux)),
-    ),
+    ("/var/spool/cron/crontabs/", Place::UserCrontab(Some(Layout::Debian))),
+    ("/var/spool/cron/", Place::UserCrontab(Some(Layout::AmazonLinux))),
     ("/var/spool/cron/tabs/", Place::UserCrontab(None)),
     ("/etc/anacrontab", Place::Anacrontab),
     ("/etc/cron.hourly/", Place::Periodic),
@@ -186,9 +176,7 @@ impl Run<'_, '_, '_> {
             verdict.would_run = false;
             verdict.why = format!("it is no regular file but a {kind}");
         }
-        let here = self
-            .scene
-            .on_this_host(&verdicts, Err("nothing to read".to_owned()));
+        let here = self.scene.on_this_host(&verdicts, Err("nothing to read".to_owned()));
         let place = loaded.place.name();
         let mut record = CronJob::new(&loaded.path, place, "invalid", &loaded.meta, verdicts, here);
         record.link_target = loaded.link_target();
@@ -224,9 +212,7 @@ impl Run<'_, '_, '_> {
         for (number, text, line) in anacron::lines(&loaded.head, MAX_LINES) {
             let mut verdicts = self.verdicts(loaded, "anacron reads this line");
             if let AnacronLine::Invalid(why) = line {
-                verdicts = Layout::ALL
-                    .map(|l| Verdict::new(l, Err(why.to_owned())))
-                    .into();
+                verdicts = Layout::ALL.map(|l| Verdict::new(l, Err(why.to_owned()))).into();
             }
             let here = self.scene.on_this_host(&verdicts, installed());
             let kind = match line {
@@ -246,15 +232,9 @@ impl Run<'_, '_, '_> {
                     record = record.with_environment([(name, value)].into_iter());
                 }
                 AnacronLine::Invalid(_) => record.text = Some(cut(text).into()),
-                AnacronLine::Job {
-                    schedule,
-                    period,
-                    name,
-                    command,
-                } => {
-                    record = record
-                        .with_command(command)
-                        .with_environment(settings.iter().copied());
+                AnacronLine::Job { schedule, period, name, command } => {
+                    record =
+                        record.with_command(command).with_environment(settings.iter().copied());
                     record.schedule = Some(cut(schedule).into());
                     record.user = Some("root".into());
                     let (period, name) = (printable(cut(period)), printable(cut(name)));
@@ -280,16 +260,10 @@ impl Run<'_, '_, '_> {
     fn script(&mut self, loaded: &Loaded) -> Result<(), SinkClosed> {
         let verdicts = self.verdicts(loaded, "run-parts runs it");
         let directory = PERIODIC.iter().find(|d| {
-            loaded
-                .path
-                .strip_prefix(d.as_bytes())
-                .is_some_and(|rest| rest.starts_with(b"/"))
+            loaded.path.strip_prefix(d.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
         });
         let anacron = self.scene.schedulers.anacron;
-        let mut of_this = self
-            .starters
-            .iter()
-            .filter(|s| Some(&s.directory) == directory);
+        let mut of_this = self.starters.iter().filter(|s| Some(&s.directory) == directory);
         let active = of_this.find(|s| s.would_run && !(s.unless_anacron && anacron));
         let started = match active {
             Some(starter) if starter.is_anacron => Ok(format!("anacron, by {}", starter.from)),
@@ -333,35 +307,20 @@ impl Run<'_, '_, '_> {
                 verdict.why = fault.clone();
             }
         }
-        let here = self
-            .scene
-            .on_this_host(&verdicts, self.scene.schedulers.at.runs("at daemon"));
+        let here = self.scene.on_this_host(&verdicts, self.scene.schedulers.at.runs("at daemon"));
         let place = loaded.place.name();
         let record = CronJob::new(&loaded.path, place, "at-job", &loaded.meta, verdicts, here);
         let mut record = record.with_command(script.body);
         record.link_target = loaded.link_target();
         let owner = self.scene.accounts.by_uid(loaded.meta.uid);
         record.user = owner.map(|account| account.name.as_slice().into());
-        record.schedule = Some(
-            Timestamp::new(name.due_seconds, 0)
-                .to_string()
-                .as_str()
-                .into(),
-        );
-        record.notes.push(format!(
-            "queue {}, job {}",
-            printable(&[name.queue]),
-            name.number
-        ));
+        record.schedule = Some(Timestamp::new(name.due_seconds, 0).to_string().as_str().into());
+        record.notes.push(format!("queue {}, job {}", printable(&[name.queue]), name.number));
         if let Some(directory) = script.directory {
-            record
-                .notes
-                .push(format!("in {}", printable(cut(directory))));
+            record.notes.push(format!("in {}", printable(cut(directory))));
         }
         if let Some(mail) = script.mail_to {
-            record
-                .notes
-                .push(format!("mail to {}", printable(cut(mail))));
+            record.notes.push(format!("mail to {}", printable(cut(mail))));
         }
         let due = Instant::new(name.due_seconds, 0).ok();
         if due.is_some_and(|due| due <= self.scene.now) {
@@ -374,9 +333,7 @@ impl Run<'_, '_, '_> {
 
 /// What a job line starts, where its command names one of the periodic directories.
 fn starter(record: &CronJob, job: &Job<'_>) -> Option<Starter> {
-    let directory = PERIODIC
-        .iter()
-        .find(|d| contains(job.command, d.as_bytes()))?;
+    let directory = PERIODIC.iter().find(|d| contains(job.command, d.as_bytes()))?;
     let line = record.line.unwrap_or_default();
     Some(Starter {
         directory,

@@ -71,9 +71,7 @@ impl Source for Dns {
                 run.log(&path, &mut total)?;
             }
         }
-        let Run {
-            seen, records, out, ..
-        } = run;
+        let Run { seen, records, out, .. } = run;
         for record in &records {
             out.record("dns-config", record)?;
         }
@@ -129,22 +127,13 @@ impl Run<'_, '_> {
         self.logs.extend(config::log_paths(&head, format));
         let (lines, more) = config::parse(&head, format);
         if more {
-            self.out
-                .gap("parse", path, &format!("more than {LINES} lines"));
+            self.out.gap("parse", path, &format!("more than {LINES} lines"));
         } else if head.len() >= PARSED_BYTES {
-            self.out.gap(
-                "parse",
-                path,
-                &format!("only the first {PARSED_BYTES} bytes"),
-            );
+            self.out.gap("parse", path, &format!("only the first {PARSED_BYTES} bytes"));
         }
         for Line { key, value } in lines {
             if self.records.len() >= RECORDS {
-                self.out.gap(
-                    "parse",
-                    path,
-                    &format!("more than {RECORDS} lines in all files"),
-                );
+                self.out.gap("parse", path, &format!("more than {RECORDS} lines in all files"));
                 break;
             }
             self.records.push(ConfigRecord {
@@ -169,9 +158,7 @@ impl Run<'_, '_> {
                 let bytes = self.host.read(&at, keep).map(|content| content.bytes);
                 return Ok(bytes.ok().filter(|_| keep > 0).map(|bytes| (at, bytes)));
             }
-            let read = self
-                .out
-                .file(self.host, &at, &[("kind", kind)], max, keep)?;
+            let read = self.out.file(self.host, &at, &[("kind", kind)], max, keep)?;
             let meta = match read {
                 FileRead::Missing => return Ok(None),
                 FileRead::Read { head, .. } => {
@@ -199,11 +186,7 @@ impl Run<'_, '_> {
     fn log(&mut self, path: &[u8], total: &mut u64) -> Result<(), SinkClosed> {
         let bound = self.options.max_file_bytes.saturating_mul(8);
         if *total >= bound {
-            self.out.gap(
-                "read",
-                path,
-                &format!("the logs reached their limit of {bound} bytes"),
-            );
+            self.out.gap("read", path, &format!("the logs reached their limit of {bound} bytes"));
             return Ok(());
         }
         let before = self.out.totals().1;
@@ -218,10 +201,7 @@ impl Run<'_, '_> {
         let entries = match self.host.list(folder) {
             Ok(entries) => entries,
             Err(error) => {
-                if !matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) {
+                if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
                     self.out.gap_io("list", folder, &error);
                 }
                 return Vec::new();
@@ -234,8 +214,7 @@ impl Run<'_, '_> {
             .map(|entry| [folder, b"/", &entry.name].concat())
             .collect();
         if paths.len() > FOLDER_FILES {
-            self.out
-                .gap("list", folder, &format!("more than {FOLDER_FILES} files"));
+            self.out.gap("list", folder, &format!("more than {FOLDER_FILES} files"));
             paths.truncate(FOLDER_FILES);
         }
         paths
@@ -287,44 +266,28 @@ mod tests {
         ] {
             fs::create_dir_all(root.join(folder)).unwrap();
         }
-        symlink(
-            "/run/systemd/resolve/stub-resolv.conf",
-            root.join("etc/resolv.conf"),
-        )
-        .unwrap();
-        fs::write(
-            root.join("run/systemd/resolve/stub-resolv.conf"),
-            "nameserver 127.0.0.53\n",
-        )
-        .unwrap();
+        symlink("/run/systemd/resolve/stub-resolv.conf", root.join("etc/resolv.conf")).unwrap();
+        fs::write(root.join("run/systemd/resolve/stub-resolv.conf"), "nameserver 127.0.0.53\n")
+            .unwrap();
         fs::write(root.join("etc/hosts"), b"10.1.2.3 pool\xff.example\n").unwrap();
         fs::write(
             root.join("etc/dnsmasq.d/log"),
             "log-queries\nlog-facility=/var/log/custom/q.log\n",
         )
         .unwrap();
-        fs::write(
-            root.join("var/log/custom/q.log"),
-            "query[A] evil.example from 127.0.0.1\n",
-        )
-        .unwrap();
+        fs::write(root.join("var/log/custom/q.log"), "query[A] evil.example from 127.0.0.1\n")
+            .unwrap();
         fs::write(root.join("var/log/dnsmasq.log.1"), "old\n").unwrap();
-        fs::write(
-            root.join("etc/systemd/resolved.conf.d/a.conf"),
-            "[Resolve]\nDNS=9.9.9.9\n",
-        )
-        .unwrap();
+        fs::write(root.join("etc/systemd/resolved.conf.d/a.conf"), "[Resolve]\nDNS=9.9.9.9\n")
+            .unwrap();
         nix::unistd::mkfifo(&root.join("etc/gai.conf"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let mut sink = Captured::default();
         let host = Host::at(root).unwrap();
         let mut out = Emitter::new("dns", &mut sink);
         let outcome = Dns.collect(&host, &Options::default(), &mut out).unwrap();
         assert_eq!(outcome, Outcome::Complete);
-        let names: Vec<String> = sink
-            .items
-            .iter()
-            .map(|(header, ..)| header.name.to_string())
-            .collect();
+        let names: Vec<String> =
+            sink.items.iter().map(|(header, ..)| header.name.to_string()).collect();
         for wanted in [
             "/etc/resolv.conf",
             "/run/systemd/resolve/stub-resolv.conf",
@@ -341,20 +304,11 @@ mod tests {
         }
         let records = sink.records("dns-config");
         let has = |path: &str, key: &str, value: &str| {
-            records
-                .iter()
-                .any(|r| r["path"] == path && r["key"] == key && r["value"] == value)
+            records.iter().any(|r| r["path"] == path && r["key"] == key && r["value"] == value)
         };
-        assert!(
-            has("/etc/resolv.conf", "nameserver", "127.0.0.53"),
-            "{records:?}"
-        );
+        assert!(has("/etc/resolv.conf", "nameserver", "127.0.0.53"), "{records:?}");
         assert!(has("/etc/hosts", "10.1.2.3", "pool\\xff.example"));
-        assert!(has(
-            "/etc/systemd/resolved.conf.d/a.conf",
-            "Resolve.DNS",
-            "9.9.9.9"
-        ));
+        assert!(has("/etc/systemd/resolved.conf.d/a.conf", "Resolve.DNS", "9.9.9.9"));
         assert!(has("/etc/dnsmasq.d/log", "log-queries", ""));
         assert!(sink.records("dns-cache").is_empty());
     }
@@ -367,13 +321,7 @@ mod tests {
             let mut out = Emitter::new("dns", &mut sink);
             Dns.collect(&host, &Options::default(), &mut out).unwrap()
         };
-        assert!(matches!(
-            collect(Host::at(dir.path()).unwrap()),
-            Outcome::Absent(_)
-        ));
-        assert!(!matches!(
-            collect(Host::live().unwrap()),
-            Outcome::Failed(_)
-        ));
+        assert!(matches!(collect(Host::at(dir.path()).unwrap()), Outcome::Absent(_)));
+        assert!(!matches!(collect(Host::live().unwrap()), Outcome::Failed(_)));
     }
 }

@@ -41,14 +41,10 @@ impl Source for DnsWatch {
         out: &mut Emitter<'_>,
     ) -> Result<Outcome, SinkClosed> {
         if !host.is_live() {
-            return Ok(Outcome::Absent(
-                "a mounted image has no live network".to_owned(),
-            ));
+            return Ok(Outcome::Absent("a mounted image has no live network".to_owned()));
         }
         let Some(mut watch) = self.start(host, options) else {
-            return Ok(Outcome::Absent(
-                "no live capture was asked for (--watch)".to_owned(),
-            ));
+            return Ok(Outcome::Absent("no live capture was asked for (--watch)".to_owned()));
         };
         while !watch.remaining().is_zero() {
             std::thread::sleep(watch.remaining().min(PAUSE));
@@ -87,10 +83,7 @@ impl Watch for Running {
             out.gap("receive packets", b"dns-watch", &why);
         }
         for (dropped, what) in [
-            (
-                summary.drops_kernel,
-                "packets lost: the socket's buffer was full",
-            ),
+            (summary.drops_kernel, "packets lost: the socket's buffer was full"),
             (summary.drops_memory, "messages lost: the queue was full"),
             (summary.cut, "packets cut: larger than the buffer"),
         ] {

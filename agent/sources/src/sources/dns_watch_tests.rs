@@ -43,22 +43,14 @@ fn absent_without_a_live_host_or_a_wish() {
     let dir = tempfile::tempdir().unwrap();
     let mut sink = Captured::default();
     let mut out = Emitter::new("dns-watch", &mut sink);
-    let wish = Options {
-        watch: Some(LIMIT),
-        ..Options::default()
-    };
+    let wish = Options { watch: Some(LIMIT), ..Options::default() };
     let dead = Host::at(dir.path()).unwrap();
     let live = Host::live().unwrap();
-    for (host, options) in [
-        (&dead, &wish),
-        (&dead, &Options::default()),
-        (&live, &Options::default()),
-    ] {
+    for (host, options) in
+        [(&dead, &wish), (&dead, &Options::default()), (&live, &Options::default())]
+    {
         assert!(DnsWatch.start(host, options).is_none());
-        assert!(matches!(
-            DnsWatch.collect(host, options, &mut out).unwrap(),
-            Outcome::Absent(_)
-        ));
+        assert!(matches!(DnsWatch.collect(host, options, &mut out).unwrap(), Outcome::Absent(_)));
     }
 }
 
@@ -74,27 +66,16 @@ fn send_tagged(interface: &str, vlan: u8) {
     frame.extend([0x81, 0, 0, vlan, 8, 0]);
     let name = format!("tagged-{interface}");
     frame.extend(udp4(4242, 53, &query(9, &[name.as_bytes()], 1)));
-    let mut all = nix::ifaddrs::getifaddrs()
-        .unwrap()
-        .filter(|i| i.interface_name == interface);
-    let address = all
-        .find_map(|i| i.address?.as_link_addr().copied())
-        .unwrap();
-    let socket = socket(
-        AddressFamily::Packet,
-        SockType::Raw,
-        SockFlag::empty(),
-        None,
-    )
-    .unwrap();
+    let mut all = nix::ifaddrs::getifaddrs().unwrap().filter(|i| i.interface_name == interface);
+    let address = all.find_map(|i| i.address?.as_link_addr().copied()).unwrap();
+    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None).unwrap();
     sendto(socket.as_raw_fd(), &frame, &address, MsgFlags::empty()).unwrap();
 }
 
 /// Answers over UDP and TCP until the namespace's client hangs up.
 fn respond(ready: &mpsc::Sender<()>, stop: &mpsc::Receiver<()>) {
     let udp = UdpSocket::bind("[::]:53").unwrap();
-    udp.set_read_timeout(Some(Duration::from_millis(50)))
-        .unwrap();
+    udp.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let tcp = TcpListener::bind("[::]:53").unwrap();
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -106,9 +87,7 @@ fn respond(ready: &mpsc::Sender<()>, stop: &mpsc::Receiver<()>) {
                 let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
                 stream.read_exact(&mut question).unwrap();
                 let answer = answer_to(&question, [198, 51, 100, 2]);
-                stream
-                    .write_all(&(answer.len() as u16).to_be_bytes())
-                    .unwrap();
+                stream.write_all(&(answer.len() as u16).to_be_bytes()).unwrap();
                 stream.write_all(&answer).unwrap();
             }
         });
@@ -141,19 +120,15 @@ fn tcp_queries(to: SocketAddr, questions: &[Vec<u8>]) {
     let mut stream = TcpStream::connect_timeout(&to, LIMIT).unwrap();
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    let bytes: Vec<u8> = questions
-        .iter()
-        .flat_map(|q| [&(q.len() as u16).to_be_bytes()[..], q].concat())
-        .collect();
+    let bytes: Vec<u8> =
+        questions.iter().flat_map(|q| [&(q.len() as u16).to_be_bytes()[..], q].concat()).collect();
     for piece in bytes.chunks(7) {
         stream.write_all(piece).unwrap();
     }
     for _ in questions {
         let mut length = [0; 2];
         stream.read_exact(&mut length).unwrap();
-        stream
-            .read_exact(&mut vec![0; usize::from(u16::from_be_bytes(length))])
-            .unwrap();
+        stream.read_exact(&mut vec![0; usize::from(u16::from_be_bytes(length))]).unwrap();
     }
 }
 
@@ -205,51 +180,25 @@ fn scene() -> Option<(Captured, Outcome, bool, u32)> {
     ready.recv_timeout(LIMIT).unwrap();
 
     let host = Host::live().unwrap();
-    let options = Options {
-        watch: Some(Duration::from_secs(60)),
-        ..Options::default()
-    };
+    let options = Options { watch: Some(Duration::from_secs(60)), ..Options::default() };
     let mut watch = DnsWatch.start(&host, &options).unwrap();
     assert!(watch.remaining() > Duration::from_secs(50));
-    udp_query(
-        "10.77.0.2:0",
-        "10.77.0.1:53",
-        &query(1, &[b"v4", b"a.b\xff\\", b"example"], 1),
-    );
-    udp_query(
-        "[::]:0",
-        "[fd77::1]:53",
-        &query(2, &[b"v6", b"example"], 28),
-    );
-    let tcp = [
-        query(3, &[b"tcp1", b"example"], 16),
-        query(4, &[b"tcp2", b"example"], 65),
-    ];
+    udp_query("10.77.0.2:0", "10.77.0.1:53", &query(1, &[b"v4", b"a.b\xff\\", b"example"], 1));
+    udp_query("[::]:0", "[fd77::1]:53", &query(2, &[b"v6", b"example"], 28));
+    let tcp = [query(3, &[b"tcp1", b"example"], 16), query(4, &[b"tcp2", b"example"], 65)];
     tcp_queries("10.77.0.1:53".parse().unwrap(), &tcp);
     if vlan {
-        udp_query(
-            "10.78.0.2:0",
-            "10.78.0.1:53",
-            &query(5, &[b"vlan", b"example"], 1),
-        );
+        udp_query("10.78.0.2:0", "10.78.0.1:53", &query(5, &[b"vlan", b"example"], 1));
     }
     let alone = UdpSocket::bind("127.0.0.1:0").unwrap();
-    alone
-        .send_to(&query(6, &[b"loopback", b"example"], 1), "127.0.0.1:53")
-        .unwrap();
+    alone.send_to(&query(6, &[b"loopback", b"example"], 1), "127.0.0.1:53").unwrap();
     let multicast = UdpSocket::bind("10.77.0.2:5353").unwrap();
-    multicast
-        .send_to(&query(0, &[b"printer", b"local"], 12), "10.77.0.1:5353")
-        .unwrap();
-    alone
-        .send_to(&query(7, &[b"unrelated"], 1), "127.0.0.1:54")
-        .unwrap();
+    multicast.send_to(&query(0, &[b"printer", b"local"], 12), "10.77.0.1:5353").unwrap();
+    alone.send_to(&query(7, &[b"unrelated"], 1), "127.0.0.1:54").unwrap();
     send_tagged("dw0", 9);
     hang_up.send(()).unwrap();
-    let escaped: String = query(8, &[b"child", b"example"], 1)
-        .iter()
-        .map(|b| format!("\\x{b:02x}"))
-        .collect();
+    let escaped: String =
+        query(8, &[b"child", b"example"], 1).iter().map(|b| format!("\\x{b:02x}")).collect();
     let script =
         format!("exec 3<>/dev/udp/10.77.0.1/53; printf '{escaped}' >&3; read -t 2 -N 1 <&3");
     let mut child = Command::new("bash")
@@ -289,10 +238,8 @@ fn sees_what_the_network_sees_and_who_asked() {
     assert_eq!(outcome, Outcome::Complete);
     let records = sink.records("dns");
     let one = |name: &str, direction: &str| -> &Value {
-        let found: Vec<&Value> = records
-            .iter()
-            .filter(|r| r["name"] == name && r["direction"] == direction)
-            .collect();
+        let found: Vec<&Value> =
+            records.iter().filter(|r| r["name"] == name && r["direction"] == direction).collect();
         assert_eq!(found.len(), 1, "{direction} {name}: {found:?}");
         found[0]
     };
@@ -302,44 +249,12 @@ fn sees_what_the_network_sees_and_who_asked() {
     let mut expected = vec![
         (v4, "udp", "A", "10.77.0.2", "10.77.0.1", "dw0", me),
         ("v6.example", "udp", "AAAA", "fd77::2", "fd77::1", "dw0", me),
-        (
-            "tcp1.example",
-            "tcp",
-            "TXT",
-            "10.77.0.2",
-            "10.77.0.1",
-            "dw0",
-            me,
-        ),
-        (
-            "tcp2.example",
-            "tcp",
-            "HTTPS",
-            "10.77.0.2",
-            "10.77.0.1",
-            "dw0",
-            me,
-        ),
-        (
-            "child.example",
-            "udp",
-            "A",
-            "10.77.0.2",
-            "10.77.0.1",
-            "dw0",
-            child,
-        ),
+        ("tcp1.example", "tcp", "TXT", "10.77.0.2", "10.77.0.1", "dw0", me),
+        ("tcp2.example", "tcp", "HTTPS", "10.77.0.2", "10.77.0.1", "dw0", me),
+        ("child.example", "udp", "A", "10.77.0.2", "10.77.0.1", "dw0", child),
     ];
     if vlan {
-        expected.push((
-            "vlan.example",
-            "udp",
-            "A",
-            "10.78.0.2",
-            "10.78.0.1",
-            "dw0.7",
-            me,
-        ));
+        expected.push(("vlan.example", "udp", "A", "10.78.0.2", "10.78.0.1", "dw0.7", me));
     }
     for (name, transport, kind, client, server, interface, pid) in expected {
         for direction in ["query", "answer"] {
@@ -362,21 +277,12 @@ fn sees_what_the_network_sees_and_who_asked() {
                 assert_eq!(record["interface"], interface, "{record}");
                 assert_eq!(
                     record["vlan"],
-                    if name.starts_with("vlan") {
-                        7.into()
-                    } else {
-                        Value::Null
-                    }
+                    if name.starts_with("vlan") { 7.into() } else { Value::Null }
                 );
             } else {
                 assert_eq!(record["rcode"], "NOERROR");
                 assert_eq!(record["answers"][0]["type"], "A");
-                assert!(
-                    record["answers"][0]["data"]
-                        .as_str()
-                        .unwrap()
-                        .starts_with("198.51.100.")
-                );
+                assert!(record["answers"][0]["data"].as_str().unwrap().starts_with("198.51.100."));
             }
         }
     }
@@ -384,10 +290,7 @@ fn sees_what_the_network_sees_and_who_asked() {
         assert_eq!(one("vlan.example", "answer")["vlan"], 7);
     }
     let child = &one("child.example", "query")["process"];
-    assert_eq!(
-        (&child["comm"], &child["cmdline"][1]),
-        (&"bash".into(), &"-c".into())
-    );
+    assert_eq!((&child["comm"], &child["cmdline"][1]), (&"bash".into(), &"-c".into()));
     assert!(child["exe"].as_str().unwrap().ends_with("bash"));
     assert_eq!(one("loopback.example", "query")["interface"], "lo");
     assert_eq!(one("printer.local", "query")["port"], 5353);
@@ -395,23 +298,13 @@ fn sees_what_the_network_sees_and_who_asked() {
     // Tagged in the kernel's own packets and on arrival, both without a VLAN interface.
     for (name, vlan) in [("tagged-dw0", 9), ("tagged-dw1", 8)] {
         let record = one(name, "query");
-        assert_eq!(
-            (&record["vlan"], &record["process"]),
-            (&vlan.into(), &Value::Null),
-            "{record}"
-        );
-        assert_eq!(
-            (&record["interface"], &record["client_port"]),
-            (&"dw0".into(), &4242.into())
-        );
+        assert_eq!((&record["vlan"], &record["process"]), (&vlan.into(), &Value::Null), "{record}");
+        assert_eq!((&record["interface"], &record["client_port"]), (&"dw0".into(), &4242.into()));
     }
     assert!(records.iter().all(|r| r["name"] != "unrelated"));
     let summary = sink.records("dns-watch-summary");
     assert_eq!(summary.len(), 1);
     assert_eq!(summary[0]["queries"], 9 + u64::from(vlan));
-    assert_eq!(
-        (&summary[0]["drops_kernel"], &summary[0]["drops_memory"]),
-        (&0.into(), &0.into())
-    );
+    assert_eq!((&summary[0]["drops_kernel"], &summary[0]["drops_memory"]), (&0.into(), &0.into()));
     assert_eq!(summary[0]["attributed"], 7 + u64::from(vlan));
 }

@@ -143,10 +143,7 @@ impl Run<'_, '_, '_> {
             let at = found.path.iter().rposition(|&b| b == b'/').unwrap_or(0);
             let (parent, name) = found.path.split_at_checked(at).unwrap_or_default();
             if directory.0 != parent || directory.1.is_empty() {
-                let real = self
-                    .host
-                    .resolve(parent)
-                    .unwrap_or_else(|_| parent.to_vec());
+                let real = self.host.resolve(parent).unwrap_or_else(|_| parent.to_vec());
                 directory = (parent.to_vec(), real);
             }
             if self.seen.insert([directory.1.as_slice(), name].concat()) {
@@ -159,42 +156,19 @@ impl Run<'_, '_, '_> {
     fn file(&mut self, place: &Place, found: &Found) -> Result<(), SinkClosed> {
         let what = runs::what(&found.path, place.what);
         let labels = [("place", place.id), ("sensitive", "true")];
-        let labels = if place.sensitive {
-            &labels[..]
-        } else {
-            labels.split_at(1).0
-        };
-        let keep = if place.parser == Parser::Nothing {
-            0
-        } else {
-            HEAD_BYTES
-        };
-        let read = self
-            .out
-            .file(self.host, &found.path, labels, self.max_bytes, keep)?;
+        let labels = if place.sensitive { &labels[..] } else { labels.split_at(1).0 };
+        let keep = if place.parser == Parser::Nothing { 0 } else { HEAD_BYTES };
+        let read = self.out.file(self.host, &found.path, labels, self.max_bytes, keep)?;
         let (meta, head, sha256) = match read {
             FileRead::Missing => return Ok(()),
             FileRead::Unread(meta) => (meta, Vec::new(), None),
-            FileRead::Read {
-                meta, head, sha256, ..
-            } => (meta, head, Some(sha256)),
+            FileRead::Read { meta, head, sha256, .. } => (meta, head, Some(sha256)),
         };
-        if !matches!(
-            meta.kind,
-            FileKind::Regular | FileKind::Symlink | FileKind::Directory
-        ) {
-            self.out.gap(
-                "read",
-                &found.path,
-                "not a regular file: only its metadata was taken",
-            );
+        if !matches!(meta.kind, FileKind::Regular | FileKind::Symlink | FileKind::Directory) {
+            self.out.gap("read", &found.path, "not a regular file: only its metadata was taken");
         }
         let regular = meta.kind == FileKind::Regular;
-        let parser = if regular {
-            place.parser
-        } else {
-            Parser::Nothing
-        };
+        let parser = if regular { place.parser } else { Parser::Nothing };
         let seen = parser.look(&found.path, &head);
         let record = Record {
             path: found.path.as_slice().into(),
@@ -208,17 +182,11 @@ impl Run<'_, '_, '_> {
             sha256,
         };
         self.pending.push(record);
-        if self.pending.len() >= PENDING {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.pending.len() >= PENDING { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), SinkClosed> {
-        self.pending
-            .drain(..)
-            .try_for_each(|record| self.out.record(SET, &record))
+        self.pending.drain(..).try_for_each(|record| self.out.record(SET, &record))
     }
 }
 
@@ -254,9 +222,7 @@ mod tests {
         let host = Host::at(root).unwrap();
         let mut captured = Captured::default();
         let mut out = Emitter::new("persistence", &mut captured);
-        let outcome = Persistence
-            .collect(&host, &Options::default(), &mut out)
-            .unwrap();
+        let outcome = Persistence.collect(&host, &Options::default(), &mut out).unwrap();
         (captured, outcome)
     }
 
@@ -264,41 +230,17 @@ mod tests {
     fn places_of_every_kind_are_raw_and_recorded() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        put(
-            root,
-            "etc/passwd",
-            b"root:x:0:0::/root:/bin/sh\nann:x:1:1::/home/ann:/bin/sh\n",
-        );
+        put(root, "etc/passwd", b"root:x:0:0::/root:/bin/sh\nann:x:1:1::/home/ann:/bin/sh\n");
         put(root, "etc/shadow", b"root:$y$secret:1::::::\n");
         put(root, "etc/ld.so.preload", b"/lib/evil.so\n");
-        put(
-            root,
-            "etc/ssh/sshd_config.d/a.conf",
-            b"AuthorizedKeysFile /etc/keys/%u\n",
-        );
+        put(root, "etc/ssh/sshd_config.d/a.conf", b"AuthorizedKeysFile /etc/keys/%u\n");
         put(root, "etc/keys/ann", b"command=\"/x\" ssh-ed25519 A\n");
         put(root, "home/ann/.ssh/id_ed25519", b"PRIVATE");
         put(root, "home/ann/.bashrc", b"alias sudo=x\n");
-        put(
-            root,
-            "home/ann/.config/systemd/user/m.service",
-            b"[Service]\nExecStart=/m\n",
-        );
-        put(
-            root,
-            "usr/lib/systemd/system/a.service",
-            b"[Service]\nExecStart=/a\nUser=ann\n",
-        );
-        put(
-            root,
-            "etc/systemd/system/b.timer",
-            b"[Timer]\nOnCalendar=hourly\n",
-        );
-        put(
-            root,
-            "etc/systemd/system/a.service.d/o.conf",
-            b"[Service]\nExecStartPre=/o\n",
-        );
+        put(root, "home/ann/.config/systemd/user/m.service", b"[Service]\nExecStart=/m\n");
+        put(root, "usr/lib/systemd/system/a.service", b"[Service]\nExecStart=/a\nUser=ann\n");
+        put(root, "etc/systemd/system/b.timer", b"[Timer]\nOnCalendar=hourly\n");
+        put(root, "etc/systemd/system/a.service.d/o.conf", b"[Service]\nExecStartPre=/o\n");
         put(root, "etc/systemd/system/multi-user.target.wants/x", b"");
         let link = "etc/systemd/system/multi-user.target.wants/a.service";
         symlink("/usr/lib/systemd/system/a.service", root.join(link)).unwrap();
@@ -307,10 +249,7 @@ mod tests {
         assert_eq!(outcome, Outcome::Complete);
         let records = captured.records(SET);
         let of = |path: &str| {
-            let found: Vec<_> = records
-                .iter()
-                .filter(|record| record["path"] == path)
-                .collect();
+            let found: Vec<_> = records.iter().filter(|record| record["path"] == path).collect();
             assert_eq!(found.len(), 1, "{path}");
             found[0]
         };
@@ -318,106 +257,53 @@ mod tests {
         assert_eq!(of("/etc/keys/ann")["what"], "authorized-key");
         assert_eq!(of("/etc/keys/ann")["runs"], "command=\"/x\"");
         assert_eq!(of("/home/ann/.bashrc")["user"], "ann");
-        assert_eq!(
-            of("/home/ann/.config/systemd/user/m.service")["runs"],
-            "ExecStart=/m"
-        );
+        assert_eq!(of("/home/ann/.config/systemd/user/m.service")["runs"], "ExecStart=/m");
         let service = of("/usr/lib/systemd/system/a.service");
         assert_eq!(
             (&service["what"], &service["user"]),
             (&"systemd-service".into(), &"ann".into())
         );
         assert_eq!(service["sha256"].as_str().unwrap().len(), 64);
-        assert_eq!(
-            of("/etc/systemd/system/b.timer")["runs"],
-            "OnCalendar=hourly"
-        );
-        assert_eq!(
-            of("/etc/systemd/system/a.service.d/o.conf")["what"],
-            "systemd-drop-in"
-        );
-        assert_eq!(
-            of(&format!("/{link}"))["link_target"],
-            "/usr/lib/systemd/system/a.service"
-        );
+        assert_eq!(of("/etc/systemd/system/b.timer")["runs"], "OnCalendar=hourly");
+        assert_eq!(of("/etc/systemd/system/a.service.d/o.conf")["what"], "systemd-drop-in");
+        assert_eq!(of(&format!("/{link}"))["link_target"], "/usr/lib/systemd/system/a.service");
         assert!(
-            records
-                .iter()
-                .all(|record| !record["path"].as_str().unwrap().starts_with("/lib/"))
+            records.iter().all(|record| !record["path"].as_str().unwrap().starts_with("/lib/"))
         );
         let item = |path: &str| {
-            captured
-                .items
-                .iter()
-                .find(|(h, _, _)| h.name.as_bytes() == path.as_bytes())
+            captured.items.iter().find(|(h, _, _)| h.name.as_bytes() == path.as_bytes())
         };
         assert_eq!(item("/etc/shadow").unwrap().0.labels["sensitive"], "true");
-        assert!(
-            !item("/etc/passwd")
-                .unwrap()
-                .0
-                .labels
-                .contains_key("sensitive")
-        );
-        assert!(
-            captured
-                .items
-                .iter()
-                .all(|(_, bytes, _)| !bytes.starts_with(b"PRIVATE"))
-        );
+        assert!(!item("/etc/passwd").unwrap().0.labels.contains_key("sensitive"));
+        assert!(captured.items.iter().all(|(_, bytes, _)| !bytes.starts_with(b"PRIVATE")));
         let (last, raw) = captured.items.split_last().unwrap();
         assert_eq!(last.0.name.as_bytes(), SET.as_bytes());
-        assert!(
-            raw.iter()
-                .all(|(header, _, _)| header.kind == cleanroom_evidence::ItemKind::File)
-        );
+        assert!(raw.iter().all(|(header, _, _)| header.kind == cleanroom_evidence::ItemKind::File));
     }
 
     #[test]
     fn hostile_trees_end_and_are_recorded() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        put(
-            root,
-            "etc/passwd",
-            b"a:x:1:1::/../../..//x:/\nb:x:2:2::/loop:/\nc:x:3:3::/:/\n",
-        );
+        put(root, "etc/passwd", b"a:x:1:1::/../../..//x:/\nb:x:2:2::/loop:/\nc:x:3:3::/:/\n");
         symlink("loop", root.join("loop")).unwrap();
         put(root, "etc/systemd/system/real", b"");
         symlink("..", root.join("etc/systemd/system/up.d")).unwrap();
         symlink("/etc/systemd/system", root.join("etc/udev")).unwrap();
         let odd = OsStr::from_bytes(b"x\xff\n\x1b[2J.service");
-        put(
-            root,
-            Path::new("etc/systemd/system").join(odd),
-            b"ExecStart=\xfe\\\n\\\n",
-        );
+        put(root, Path::new("etc/systemd/system").join(odd), b"ExecStart=\xfe\\\n\\\n");
         let mode = nix::sys::stat::Mode::S_IRWXU;
         nix::unistd::mkfifo(&root.join("etc/ld.so.preload"), mode).unwrap();
         let deep = "d/".repeat(12);
         put(root, format!("etc/systemd/system/{deep}f"), b"");
         let (captured, outcome) = collect(root);
-        let Outcome::Partial(gaps) = outcome else {
-            panic!("{outcome:?}")
-        };
-        assert!(
-            gaps.iter().any(|gap| gap.reason.contains("levels deep")),
-            "{gaps:?}"
-        );
-        assert!(
-            gaps.iter()
-                .any(|gap| gap.reason.contains("not a regular file")),
-            "{gaps:?}"
-        );
+        let Outcome::Partial(gaps) = outcome else { panic!("{outcome:?}") };
+        assert!(gaps.iter().any(|gap| gap.reason.contains("levels deep")), "{gaps:?}");
+        assert!(gaps.iter().any(|gap| gap.reason.contains("not a regular file")), "{gaps:?}");
         let records = captured.records(SET);
-        let odd = records
-            .iter()
-            .find(|record| record["path"].as_str().unwrap().contains("\\xff"));
+        let odd = records.iter().find(|record| record["path"].as_str().unwrap().contains("\\xff"));
         assert_eq!(odd.unwrap()["runs"], "ExecStart=\\xfe\\\\\n\\\\");
-        let preload = records
-            .iter()
-            .find(|record| record["place"] == "ld-preload")
-            .unwrap();
+        let preload = records.iter().find(|record| record["place"] == "ld-preload").unwrap();
         assert_eq!(preload["kind"], "fifo");
     }
 }

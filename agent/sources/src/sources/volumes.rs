@@ -162,10 +162,7 @@ impl Record {
     fn unopened(path: &[u8], error: &io::Error) -> Self {
         Self {
             path: path.into(),
-            unreadable: vec![Unreadable {
-                what: "volume",
-                why: error.to_string(),
-            }],
+            unreadable: vec![Unreadable { what: "volume", why: error.to_string() }],
             ..Self::default()
         }
     }
@@ -336,19 +333,10 @@ impl Hashes {
 }
 
 fn push_line(lines: &mut String, block: &Block) {
-    let Block {
-        index,
-        offset_bytes,
-        length_bytes,
-        sha256,
-        filled,
-    } = block;
+    let Block { index, offset_bytes, length_bytes, sha256, filled } = block;
     let mark = if *filled { " filled" } else { "" };
     // Writing to a String cannot fail.
-    let _ = writeln!(
-        lines,
-        "{index} {offset_bytes} {length_bytes} {sha256}{mark}"
-    );
+    let _ = writeln!(lines, "{index} {offset_bytes} {length_bytes} {sha256}{mark}");
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

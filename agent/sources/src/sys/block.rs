@@ -8,16 +8,8 @@ use std::{
 mod request {
     // Numbers and types from the kernel's include/uapi/linux/fs.h.
     nix::ioctl_read!(size64, 0x12, 114, u64);
-    nix::ioctl_read_bad!(
-        sector_size,
-        nix::request_code_none!(0x12, 104),
-        nix::libc::c_int
-    );
-    nix::ioctl_read_bad!(
-        physical_size,
-        nix::request_code_none!(0x12, 123),
-        nix::libc::c_uint
-    );
+    nix::ioctl_read_bad!(sector_size, nix::request_code_none!(0x12, 104), nix::libc::c_int);
+    nix::ioctl_read_bad!(physical_size, nix::request_code_none!(0x12, 123), nix::libc::c_uint);
 }
 
 /// Size of a block device in bytes (`BLKGETSIZE64`). `ENOTTY` for a file that is none.

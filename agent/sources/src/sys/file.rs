@@ -12,11 +12,7 @@ use std::{
 const RWF_DONTCACHE: libc::c_int = 0x80;
 
 fn check(result: libc::c_int) -> io::Result<()> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Metadata of `name` under `dir`, never following a last link; of `dir` itself when `name` is
@@ -29,15 +25,7 @@ pub fn metadata(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<FileMeta> {
     let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: `name` is NUL-terminated, `stat` is a valid place for one statx, both outlive the call.
-    check(unsafe {
-        libc::statx(
-            dir.as_raw_fd(),
-            name.as_ptr(),
-            flags,
-            mask,
-            stat.as_mut_ptr(),
-        )
-    })?;
+    check(unsafe { libc::statx(dir.as_raw_fd(), name.as_ptr(), flags, mask, stat.as_mut_ptr()) })?;
     // SAFETY: the call succeeded, and all-zero bytes were a valid statx before it.
     let stat = unsafe { stat.assume_init() };
     let time = |t: libc::statx_timestamp| Timestamp::new(t.tv_sec, t.tv_nsec);
@@ -105,10 +93,7 @@ fn read_at(
 /// Both clocks, read one right after the other.
 pub fn clock() -> Clock {
     let read = |id: libc::clockid_t| {
-        let mut time = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `time` is a valid timespec; both clock ids exist on every kernel we run on.
         unsafe { libc::clock_gettime(id, &mut time) };
         time

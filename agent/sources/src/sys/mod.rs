@@ -3,6 +3,6 @@
 
 pub mod block;
 pub mod file;
-pub mod quiet;
 pub mod packet;
 pub mod procfs;
+pub mod quiet;

@@ -40,13 +40,7 @@ fn set<T>(fd: &OwnedFd, level: i32, name: i32, value: &T) -> io::Result<()> {
     let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: `value` is a live T and `length` is its size; the kernel only reads it.
     let result = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            level,
-            name,
-            (value as *const T).cast(),
-            length,
-        )
+        libc::setsockopt(fd.as_raw_fd(), level, name, (value as *const T).cast(), length)
     };
     if result == -1 {
         return Err(io::Error::last_os_error());
@@ -61,10 +55,8 @@ pub fn open(filter: &[Instruction], receive_bytes: usize, wait_ms: i64) -> io::R
     // Protocol 0 gets nothing: the filter is in place before the first packet can come.
     let flags = SockFlag::SOCK_CLOEXEC;
     let fd = socket(AddressFamily::Packet, SockType::Datagram, flags, None)?;
-    let mut program: Vec<libc::sock_filter> = filter
-        .iter()
-        .map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k })
-        .collect();
+    let mut program: Vec<libc::sock_filter> =
+        filter.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k }).collect();
     let program = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
         filter: program.as_mut_ptr(),
@@ -73,11 +65,7 @@ pub fn open(filter: &[Instruction], receive_bytes: usize, wait_ms: i64) -> io::R
     set(&fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
     set(&fd, libc::SOL_PACKET, libc::PACKET_AUXDATA, &1i32)?;
     setsockopt(&fd, sockopt::ReceiveTimestampns, &true)?;
-    setsockopt(
-        &fd,
-        sockopt::ReceiveTimeout,
-        &TimeVal::milliseconds(wait_ms),
-    )?;
+    setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::milliseconds(wait_ms))?;
     // Beyond net.core.rmem_max only with CAP_NET_ADMIN; else as much as is allowed.
     if setsockopt(&fd, sockopt::RcvBufForce, &receive_bytes).is_err() {
         setsockopt(&fd, sockopt::RcvBuf, &receive_bytes)?;
@@ -101,10 +89,7 @@ pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     let mut control = [0u64; 24];
     // SAFETY: all-zero bytes are a valid sockaddr_ll and a valid msghdr (null pointers, no length).
     let mut address: libc::sockaddr_ll = unsafe { MaybeUninit::zeroed().assume_init() };
-    let mut vector = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
+    let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: see above.
     let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
     message.msg_name = (&raw mut address).cast();
@@ -139,10 +124,8 @@ pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
             (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
                 // SAFETY: a message of this kind holds one timespec; it may be unaligned.
                 let time = unsafe { data.cast::<libc::timespec>().read_unaligned() };
-                received.time = Some(Timestamp::new(
-                    time.tv_sec,
-                    u32::try_from(time.tv_nsec).unwrap_or(0),
-                ));
+                received.time =
+                    Some(Timestamp::new(time.tv_sec, u32::try_from(time.tv_nsec).unwrap_or(0)));
             }
             (libc::SOL_PACKET, libc::PACKET_AUXDATA) => {
                 // SAFETY: a message of this kind holds one tpacket_auxdata; it may be unaligned.

@@ -28,14 +28,7 @@ pub fn detached() -> io::Result<OwnedFd> {
     let none = std::ptr::null::<libc::c_char>();
     // SAFETY: CMD_CREATE takes no key, no value and no descriptor; the context is open.
     let made = unsafe {
-        libc::syscall(
-            libc::SYS_fsconfig,
-            context.as_raw_fd(),
-            CMD_CREATE,
-            none,
-            none,
-            0,
-        )
+        libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), CMD_CREATE, none, none, 0)
     };
     if made != 0 {
         return Err(io::Error::last_os_error());

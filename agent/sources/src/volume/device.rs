@@ -65,11 +65,7 @@ pub fn facts(host: &Host, number: &str) -> io::Result<Facts> {
     let is_partition = disk_path != path;
     let names = children(host, &path, b"partition");
     let mut numbers = BTreeSet::from([number.to_owned()]);
-    numbers.extend(
-        names
-            .iter()
-            .filter_map(|child| attribute(host, child, "dev")),
-    );
+    numbers.extend(names.iter().filter_map(|child| attribute(host, child, "dev")));
     let kernel_partitions = names
         .iter()
         .filter_map(|child| {
@@ -202,10 +198,7 @@ fn links_in(host: &Host, path: &[u8], directory: &str) -> Vec<Vec<u8>> {
     let entries = host.list(&directory).unwrap_or_default();
     entries
         .into_iter()
-        .filter_map(|entry| {
-            host.resolve(&[&directory, &b"/"[..], &entry.name].concat())
-                .ok()
-        })
+        .filter_map(|entry| host.resolve(&[&directory, &b"/"[..], &entry.name].concat()).ok())
         .take(MAX_LISTED)
         .collect()
 }
@@ -230,13 +223,13 @@ fn sectors(host: &Host, path: &[u8], name: &str) -> Option<u64> {
 
 fn serial(host: &Host, disk: &[u8]) -> Option<String> {
     // virtio; NVMe; SCSI's unit serial number page: four bytes of header, then text.
-    attribute(host, disk, "serial")
-        .or_else(|| attribute(host, disk, "device/serial"))
-        .or_else(|| {
+    attribute(host, disk, "serial").or_else(|| attribute(host, disk, "device/serial")).or_else(
+        || {
             let page = read(host, disk, "device/vpd_pg80")?;
             let text = String::from_utf8_lossy(page.get(4..)?).trim().to_owned();
             (!text.is_empty()).then_some(text)
-        })
+        },
+    )
 }
 
 fn ebs_volume_id(serial: &str) -> Option<String> {
@@ -282,11 +275,7 @@ mod tests {
         put(root, &format!("{nvme}/nvme0n1p1/size"), "4096\n");
         let serial = "vol0a1b2c3d4e5f60718\n";
         put(root, "sys/devices/pci0/nvme/nvme0/serial", serial);
-        put(
-            root,
-            "sys/devices/pci0/nvme/nvme0/model",
-            "Amazon Elastic Block Store   \n",
-        );
+        put(root, "sys/devices/pci0/nvme/nvme0/model", "Amazon Elastic Block Store   \n");
         symlink("..", root.join(nvme).join("device")).unwrap();
         let dm = "sys/devices/virtual/block/dm-0";
         put(root, &format!("{dm}/dev"), "253:0\n");
@@ -311,10 +300,7 @@ mod tests {
         assert_eq!(disks, [("259:0".to_owned(), "nvme0n1".to_owned())]);
         let facts = facts(&host, "259:0").unwrap();
         assert_eq!(facts.serial.as_deref(), Some("vol0a1b2c3d4e5f60718"));
-        assert_eq!(
-            facts.ebs_volume_id.as_deref(),
-            Some("vol-0a1b2c3d4e5f60718")
-        );
+        assert_eq!(facts.ebs_volume_id.as_deref(), Some("vol-0a1b2c3d4e5f60718"));
         assert_eq!(facts.model.as_deref(), Some("Amazon Elastic Block Store"));
         assert_eq!(facts.read_only, Some(false));
         assert_eq!(facts.kernel_partitions.len(), 1);
@@ -335,10 +321,7 @@ mod tests {
 
     #[test]
     fn only_volume_ids_are_taken_for_one() {
-        assert_eq!(
-            ebs_volume_id("vol-0123abcd").as_deref(),
-            Some("vol-0123abcd")
-        );
+        assert_eq!(ebs_volume_id("vol-0123abcd").as_deref(), Some("vol-0123abcd"));
         for other in ["vol", "volume0123", "AWS1234567890", "vol012"] {
             assert_eq!(ebs_volume_id(other), None, "{other}");
         }

@@ -71,9 +71,8 @@ impl Header {
     /// Reads the entries that this header names; an error when they do not match its checksum.
     fn array(&self, disk: &mut Disk<'_>) -> Result<Vec<u8>, String> {
         let length = usize::try_from(self.array_bytes()).map_err(|error| error.to_string())?;
-        let array = disk
-            .read(self.array_sector, length)
-            .map_err(|error| format!("entries: {error}"))?;
+        let array =
+            disk.read(self.array_sector, length).map_err(|error| format!("entries: {error}"))?;
         if array.len() < length {
             return Err("entries beyond the disk's end".to_owned());
         }
@@ -101,9 +100,7 @@ pub(super) fn read(disk: &mut Disk<'_>, table: &mut PartitionTable) -> bool {
         }
         if named != last {
             let gap = last.saturating_sub(named);
-            table.note(format!(
-                "the backup GPT lies {gap} sectors before the disk's end"
-            ));
+            table.note(format!("the backup GPT lies {gap} sectors before the disk's end"));
         }
     }
     let Ok((header, array)) = primary.or(backup) else {
@@ -174,9 +171,8 @@ fn guid(bytes: Option<&[u8; 16]>) -> Option<String> {
 /// UTF-16 up to the first NUL as UTF-8; an unpaired surrogate becomes the three bytes that UTF-8
 /// would give it, so nothing is lost (RawBytes shows them as `\xNN`).
 fn name(bytes: &[u8]) -> RawBytes {
-    let units = (0..bytes.len() / 2)
-        .filter_map(|at| u16_at(bytes, at * 2))
-        .take_while(|&unit| unit != 0);
+    let units =
+        (0..bytes.len() / 2).filter_map(|at| u16_at(bytes, at * 2)).take_while(|&unit| unit != 0);
     let mut out = Vec::new();
     for unit in char::decode_utf16(units) {
         match unit {
@@ -248,30 +244,20 @@ mod tests {
 
     #[test]
     fn both_copies_are_checked_and_the_entry_is_read() {
-        for (sector, known) in [
-            (512, Some(512)),
-            (512, None),
-            (4096, Some(4096)),
-            (4096, None),
-        ] {
+        for (sector, known) in [(512, Some(512)), (512, None), (4096, Some(4096)), (4096, None)] {
             let table = table(&disk(sector, 0xee), known);
             assert_eq!(table.kind, TableKind::Gpt);
             assert_eq!(table.sector_bytes as usize, sector);
             assert_eq!(table.primary_header.as_deref(), Some("valid"));
             assert_eq!(table.backup_header.as_deref(), Some("valid"));
             assert!(table.notes.is_empty(), "{:?}", table.notes);
-            let [part] = &table.partitions[..] else {
-                panic!("{table:?}")
-            };
+            let [part] = &table.partitions[..] else { panic!("{table:?}") };
             assert_eq!((part.index, part.kind.as_str()), (2, "Linux"));
             assert_eq!(part.start_bytes, 100 * sector as u64);
             assert_eq!(part.size_bytes, 50 * sector as u64);
             assert!(part.bootable);
             assert_eq!(part.name, Some(RawBytes(b"ok\xed\xa0\x80".to_vec())));
-            assert_eq!(
-                part.guid.as_deref(),
-                Some("09090909-0909-0909-0909-090909090909")
-            );
+            assert_eq!(part.guid.as_deref(), Some("09090909-0909-0909-0909-090909090909"));
         }
     }
 

@@ -106,12 +106,7 @@ pub fn hash<E>(
             .map_err(HashError::Thread)?;
         named("volume-read")
             .spawn_scoped(scope, || {
-                let job = Job {
-                    size_bytes,
-                    sector,
-                    free: free_out,
-                    hashers: [whole_in, block_in],
-                };
+                let job = Job { size_bytes, sector, free: free_out, hashers: [whole_in, block_in] };
                 job.read_all(device, &stop);
             })
             .map_err(HashError::Thread)?;
@@ -160,12 +155,7 @@ impl Job {
             let rest = usize::try_from(self.size_bytes - offset).unwrap_or(usize::MAX);
             let length = rest.min(SLAB_BYTES);
             let faults = read_span(device, offset, length, memory.bytes_mut(), self.sector);
-            let slab = Arc::new(Slab {
-                memory,
-                offset,
-                length,
-                faults,
-            });
+            let slab = Arc::new(Slab { memory, offset, length, faults });
             for hasher in &self.hashers {
                 // Fails only when a hasher is gone; then there is nobody left to read for.
                 if hasher.send(Arc::clone(&slab)).is_err() {
@@ -266,17 +256,11 @@ mod tests {
 
     #[test]
     fn digests_are_those_of_the_bytes_whatever_the_size() {
-        for size in [
-            0, 1, 511, 512, 524_287, 524_288, 524_289, 1_048_576, 9_000_001,
-        ] {
+        for size in [0, 1, 511, 512, 524_287, 524_288, 524_289, 1_048_576, 9_000_001] {
             let mut device = faulty(size, &[]);
             let (summary, blocks) = run(&mut device, size as u64);
             assert_eq!(summary.sha256, Sha256Digest::of(&device.bytes), "{size}");
-            let expected: Vec<_> = device
-                .bytes
-                .chunks(BLOCK_BYTES)
-                .map(Sha256Digest::of)
-                .collect();
+            let expected: Vec<_> = device.bytes.chunks(BLOCK_BYTES).map(Sha256Digest::of).collect();
             let found: Vec<_> = blocks.iter().map(|b| b.sha256).collect();
             assert_eq!(found, expected, "{size}");
             assert_eq!(summary.blocks, expected.len() as u64);
@@ -294,17 +278,12 @@ mod tests {
         let mut device = faulty(3_000_320, &bad);
         let (summary, blocks) = run(&mut device, 3_000_320);
         let mut expected = device.bytes.clone();
-        bad.iter()
-            .for_each(|&s| expected[s as usize * 512..][..512].fill(0));
+        bad.iter().for_each(|&s| expected[s as usize * 512..][..512].fill(0));
         assert_eq!(summary.sha256, Sha256Digest::of(&expected));
         assert_eq!(summary.filled_blocks, [1, 2, 4]);
         assert_eq!(summary.faults_total, 2);
         assert_eq!(summary.faults[0].length_bytes, 16 * 512);
-        let marked: Vec<_> = blocks
-            .iter()
-            .filter(|b| b.filled)
-            .map(|b| b.index)
-            .collect();
+        let marked: Vec<_> = blocks.iter().filter(|b| b.filled).map(|b| b.index).collect();
         assert_eq!(marked, summary.filled_blocks);
     }
 

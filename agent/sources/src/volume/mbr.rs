@@ -55,25 +55,17 @@ impl Boot {
 
     /// Notes partitions beside the protective one: a system that reads the MBR sees another disk.
     pub(super) fn note_hybrid(&self, table: &mut PartitionTable) {
-        let others = self
-            .entries
-            .iter()
-            .filter(|entry| entry.is_used() && entry.code != PROTECTIVE)
-            .count();
+        let others =
+            self.entries.iter().filter(|entry| entry.is_used() && entry.code != PROTECTIVE).count();
         if others > 0 {
-            table.note(format!(
-                "hybrid MBR: {others} partitions beside the protective one"
-            ));
+            table.note(format!("hybrid MBR: {others} partitions beside the protective one"));
         }
     }
 }
 
 /// True for a partition that only holds logical ones.
 pub(super) fn is_extended(partition: &Partition) -> bool {
-    matches!(
-        partition.type_code.as_deref(),
-        Some("0x05" | "0x0f" | "0x85")
-    )
+    matches!(partition.type_code.as_deref(), Some("0x05" | "0x0f" | "0x85"))
 }
 
 /// The table in a boot record; `None` where there is none: no signature, or the place of the
@@ -83,22 +75,14 @@ pub fn parse(sector: &[u8]) -> Option<Boot> {
     if boot_sector_of_file_system(sector).is_some() {
         return None;
     }
-    Some(Boot {
-        disk_id: u32_at(sector, DISK_ID_AT)?,
-        entries: entries(sector)?,
-    })
+    Some(Boot { disk_id: u32_at(sector, DISK_ID_AT)?, entries: entries(sector)? })
 }
 
 fn entries(sector: &[u8]) -> Option<[Entry; 4]> {
     if u16_at(sector, SIGNATURE_AT)? != SIGNATURE {
         return None;
     }
-    let mut found = [Entry {
-        active: false,
-        code: 0,
-        start: 0,
-        sectors: 0,
-    }; 4];
+    let mut found = [Entry { active: false, code: 0, start: 0, sectors: 0 }; 4];
     let raw = sector.get(ENTRIES_AT..SIGNATURE_AT)?;
     for (entry, raw) in found.iter_mut().zip(raw.chunks_exact(ENTRY_BYTES)) {
         let status = *raw.first()?;
@@ -162,9 +146,7 @@ fn follow(
             return table.note(format!("more than {MAX_LOGICAL} extended boot records"));
         }
         if !seen.insert(at) {
-            return table.note(format!(
-                "the extended boot records form a loop at sector {at}"
-            ));
+            return table.note(format!("the extended boot records form a loop at sector {at}"));
         }
         let record = match disk.sector(at) {
             Ok(sector) => entries(&sector),
@@ -266,11 +248,7 @@ mod tests {
             put(&mut disk, 1 + n, 1, [0, 0x05, n as u32 + 1, 1]);
         }
         let table = table(&disk);
-        assert!(
-            table.notes[0].contains("more than 128"),
-            "{:?}",
-            table.notes
-        );
+        assert!(table.notes[0].contains("more than 128"), "{:?}", table.notes);
     }
 
     #[test]

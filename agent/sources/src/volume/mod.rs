@@ -109,10 +109,7 @@ impl PartitionTable {
     fn add(&mut self, partition: Partition, disk_bytes: u64) {
         let end = partition.start_bytes.checked_add(partition.size_bytes);
         if end.is_none_or(|end| end > disk_bytes) {
-            self.note(format!(
-                "partition {} ends beyond the disk's end",
-                partition.index
-            ));
+            self.note(format!("partition {} ends beyond the disk's end", partition.index));
         }
         if self.partitions.len() < MAX_PARTITIONS {
             self.partitions.push(partition);
@@ -174,10 +171,7 @@ pub fn partition_table(
 fn one_table(mut disk: Disk<'_>) -> io::Result<PartitionTable> {
     let first = disk.sector(0)?;
     let boot = mbr::parse(&first);
-    let mut table = PartitionTable {
-        sector_bytes: disk.sector_bytes,
-        ..PartitionTable::default()
-    };
+    let mut table = PartitionTable { sector_bytes: disk.sector_bytes, ..PartitionTable::default() };
     let protective = boot.as_ref().is_some_and(mbr::Boot::is_protective);
     let gpt = gpt::read(&mut disk, &mut table);
     match (gpt, boot) {
@@ -209,10 +203,7 @@ fn one_table(mut disk: Disk<'_>) -> io::Result<PartitionTable> {
         }
         (_, None) => {
             // Neither: what the search for a GPT met on the way is no finding.
-            table = PartitionTable {
-                sector_bytes: disk.sector_bytes,
-                ..PartitionTable::default()
-            };
+            table = PartitionTable { sector_bytes: disk.sector_bytes, ..PartitionTable::default() };
             if let Some(what) = mbr::boot_sector_of_file_system(&first) {
                 table.note(what);
             }
@@ -235,11 +226,7 @@ impl<'d> Disk<'d> {
             let text = format!("a sector size of {sector_bytes} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        Ok(Self {
-            device,
-            size_bytes,
-            sector_bytes,
-        })
+        Ok(Self { device, size_bytes, sector_bytes })
     }
 
     fn sectors(&self) -> u64 {

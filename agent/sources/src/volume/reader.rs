@@ -35,11 +35,7 @@ impl Aligned {
         let alignment = alignment.max(ALIGNMENT).next_power_of_two();
         let memory = vec![0; length + alignment];
         let start = memory.as_ptr().align_offset(alignment);
-        Self {
-            memory,
-            start,
-            length,
-        }
+        Self { memory, start, length }
     }
 
     /// The bytes.
@@ -69,12 +65,7 @@ impl VolumeFile {
     /// direct reads are aligned to, at least.
     pub fn new(file: File, direct: bool, sector_bytes: u32) -> Self {
         let sector = usize::try_from(sector_bytes).unwrap_or(ALIGNMENT);
-        Self {
-            file,
-            direct,
-            alignment: sector.max(ALIGNMENT),
-            bounce: None,
-        }
+        Self { file, direct, alignment: sector.max(ALIGNMENT), bounce: None }
     }
 
     /// True while reads bypass the page cache.
@@ -112,10 +103,8 @@ impl Device for VolumeFile {
         if !self.direct || into.as_ptr().align_offset(ALIGNMENT) == 0 {
             return self.read_aligned(offset_bytes, into);
         }
-        let mut bounce = self
-            .bounce
-            .take()
-            .unwrap_or_else(|| Aligned::new(BOUNCE_BYTES, self.alignment));
+        let mut bounce =
+            self.bounce.take().unwrap_or_else(|| Aligned::new(BOUNCE_BYTES, self.alignment));
         let length = into.len().min(BOUNCE_BYTES);
         let result = match bounce.bytes_mut().get_mut(..length) {
             Some(space) => self.read_aligned(offset_bytes, space),
@@ -163,13 +152,7 @@ pub fn read_span(
 ) -> Vec<Fault> {
     let mut faults: Vec<Fault> = Vec::new();
     let sector = sector_bytes.max(1);
-    let mut span = Span {
-        device,
-        offset,
-        length,
-        into,
-        sector,
-    };
+    let mut span = Span { device, offset, length, into, sector };
     let mut done = 0;
     while done < length {
         // After the first failure the rest goes in small pieces: a large read that ends in the
@@ -311,17 +294,9 @@ pub(super) mod tests {
         expected[11 * 512..13 * 512].fill(0);
         expected[100 * 512..101 * 512].fill(0);
         assert_eq!(bytes, expected);
-        let places: Vec<_> = faults
-            .iter()
-            .map(|f| (f.offset_bytes, f.length_bytes, f.errno))
-            .collect();
-        assert_eq!(
-            places,
-            [
-                (11 * 512, 1024, Some(libc::EIO)),
-                (100 * 512, 512, Some(libc::EIO))
-            ]
-        );
+        let places: Vec<_> =
+            faults.iter().map(|f| (f.offset_bytes, f.length_bytes, f.errno)).collect();
+        assert_eq!(places, [(11 * 512, 1024, Some(libc::EIO)), (100 * 512, 512, Some(libc::EIO))]);
         assert!(device.reads < 1 + 16 + 16 + 4, "{} reads", device.reads);
     }
 
@@ -332,10 +307,7 @@ pub(super) mod tests {
         assert_eq!(bytes[..6144], device.bytes[4096..]);
         assert!(bytes[6144..].iter().all(|&b| b == 0));
         assert_eq!(faults.len(), 1);
-        assert_eq!(
-            (faults[0].offset_bytes, faults[0].length_bytes),
-            (10_240, 10_240)
-        );
+        assert_eq!((faults[0].offset_bytes, faults[0].length_bytes), (10_240, 10_240));
         assert_eq!(faults[0].errno, None);
     }
 

@@ -44,10 +44,6 @@ impl Kind for Dns {
             let comm = process.text("comm").unwrap_or_default();
             message.push_str(&format!(" (process {pid} {comm})"));
         }
-        vec![Moment {
-            time,
-            description,
-            message,
-        }]
+        vec![Moment { time, description, message }]
     }
 }

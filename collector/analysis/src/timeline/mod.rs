@@ -41,12 +41,7 @@ pub trait Kind: Sync {
 }
 
 /// Every kind, in the order in which events of one item come.
-pub static ALL: &[&dyn Kind] = &[
-    &files::Files,
-    &boots::Boots,
-    &processes::Processes,
-    &dns::Dns,
-];
+pub static ALL: &[&dyn Kind] = &[&files::Files, &boots::Boots, &processes::Processes, &dns::Dns];
 
 /// The events of one item: those of its header, and for a record set those of its lines (with or
 /// without their newline). Give no lines for other items. `take` gets each event as it is found.
@@ -88,13 +83,7 @@ pub fn events_from_line(
     let record = Record { fields: &fields };
     for kind in kinds {
         for moment in kind.in_record(&record) {
-            take(Event::new(
-                moment,
-                kind.name(),
-                host,
-                item_seq,
-                Some(number),
-            ));
+            take(Event::new(moment, kind.name(), host, item_seq, Some(number)));
         }
     }
 }
@@ -144,9 +133,7 @@ impl<'a> Record<'a> {
     pub fn records(&self, column: &str) -> impl Iterator<Item = Record<'a>> {
         let list = self.fields.get(column).and_then(Value::as_array);
         let members = list.into_iter().flatten();
-        members
-            .filter_map(Value::as_object)
-            .map(|fields| Record { fields })
+        members.filter_map(Value::as_object).map(|fields| Record { fields })
     }
 
     /// The texts in a list column.

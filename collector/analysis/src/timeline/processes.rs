@@ -37,10 +37,6 @@ impl Kind for Processes {
             }
         }
         message.push_str(&format!(": {}", what.join(" ")));
-        vec![Moment {
-            time,
-            description: "Process Started",
-            message,
-        }]
+        vec![Moment { time, description: "Process Started", message }]
     }
 }

@@ -24,10 +24,7 @@ fn events(header: &ItemHeader, lines: &[&[u8]]) -> Vec<Event> {
 }
 
 fn of_set(set: &str, line: &str) -> Vec<Event> {
-    events(
-        &header(ItemKind::Records, set, None),
-        &[b"junk", line.as_bytes()],
-    )
+    events(&header(ItemKind::Records, set, None), &[b"junk", line.as_bytes()])
 }
 
 #[test]
@@ -38,10 +35,7 @@ fn every_kind_is_named_once_and_says_what_its_times_mean() {
         assert!(!name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
         assert!(names.insert(name), "{name} twice");
         assert!(!kind.descriptions().is_empty(), "{name}");
-        assert!(
-            kind.descriptions().iter().all(|text| !text.is_empty()),
-            "{name}"
-        );
+        assert!(kind.descriptions().iter().all(|text| !text.is_empty()), "{name}");
         if let Some(set) = kind.record_set() {
             assert!(reads_lines(&header(ItemKind::Records, set, None)));
             assert!(!reads_lines(&header(ItemKind::File, set, None)));
@@ -51,10 +45,7 @@ fn every_kind_is_named_once_and_says_what_its_times_mean() {
 
 #[test]
 fn equal_file_times_are_one_event() {
-    let (old, new) = (
-        Timestamp::new(1_600_000_000, 1),
-        Timestamp::new(1_700_000_000, 0),
-    );
+    let (old, new) = (Timestamp::new(1_600_000_000, 1), Timestamp::new(1_700_000_000, 0));
     let meta = FileMeta {
         mode: 0o4755,
         modified: old,
@@ -65,15 +56,9 @@ fn equal_file_times_are_one_event() {
     };
     let got = events(&header(ItemKind::File, "/tmp/a\nb", Some(meta)), &[]);
     let short: Vec<_> = got.iter().map(|e| (e.time, e.description)).collect();
-    let want = [
-        (old, "File Modified, Born"),
-        (new, "File Accessed, Changed"),
-    ];
+    let want = [(old, "File Modified, Born"), (new, "File Accessed, Changed")];
     assert_eq!(short, want);
-    assert_eq!(
-        got[0].message,
-        "/tmp/a\\x0ab (file, mode 4755, owner 0:0, 0 bytes, inode 0)"
-    );
+    assert_eq!(got[0].message, "/tmp/a\\x0ab (file, mode 4755, owner 0:0, 0 bytes, inode 0)");
     assert_eq!((got[0].item_seq, got[0].line), (7, None));
 }
 
@@ -87,10 +72,7 @@ fn a_process_start() {
             .as_str(),
     );
     assert_eq!(got.len(), 1);
-    assert_eq!(
-        got[0].message,
-        "process 42 (parent 1) /tmp/x (deleted): ./x -o pool"
-    );
+    assert_eq!(got[0].message, "process 42 (parent 1) /tmp/x (deleted): ./x -o pool");
     assert_eq!((got[0].line, got[0].source), (Some(2), "process"));
 }
 
@@ -111,10 +93,7 @@ fn dns_in_both_directions() {
 
 #[test]
 fn a_boot_and_nothing_from_records_without_times() {
-    let boot = of_set(
-        "host",
-        r#"{"boot_time":"2026-01-01T00:00:00Z","kernel_release":"6.1"}"#,
-    );
+    let boot = of_set("host", r#"{"boot_time":"2026-01-01T00:00:00Z","kernel_release":"6.1"}"#);
     assert_eq!(boot[0].message, "the host booted, kernel 6.1");
     for set in ["host", "processes", "dns", "sockets"] {
         assert_eq!(of_set(set, r#"{"pid":"x","time":5,"exe":7}"#), []);
@@ -129,12 +108,7 @@ fn timesketch_gets_its_three_columns_and_a_reference() {
     assert_eq!(value["datetime"], "2026-01-01T00:00:00.000000000Z");
     assert_eq!(value["timestamp_desc"], "Boot Time");
     assert_eq!(
-        (
-            &value["host"],
-            &value["session"],
-            &value["item"],
-            &value["line"]
-        ),
+        (&value["host"], &value["session"], &value["item"], &value["line"]),
         (&"i-0abc".into(), &"s-1".into(), &7.into(), &2.into())
     );
     event.time = Timestamp::new(i64::MAX, 0);

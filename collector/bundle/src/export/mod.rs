@@ -84,18 +84,12 @@ pub fn export(case: &Case, target: &Path, options: &Options) -> Result<Exported,
     let mut out = Output::begin(target, options.folder, id.as_str(), now)?;
 
     let mut digests: BTreeMap<String, Written> = BTreeMap::new();
-    let exporting = Exporting {
-        view: &view,
-        layouts: &layouts,
-    };
+    let exporting = Exporting { view: &view, layouts: &layouts };
     for (path, content) in exporting.plan(options)? {
         let written = out.member(&path, &mut |to| exporting.write(&content, to))?;
         digests.insert(path, written);
     }
-    let (files, bytes) = (
-        digests.len() as u64,
-        digests.values().map(|w| w.bytes).sum(),
-    );
+    let (files, bytes) = (digests.len() as u64, digests.values().map(|w| w.bytes).sum());
     let tag_manifest = tags(&mut out, &view, options, &digests)?;
 
     let subject = json!({
@@ -105,11 +99,7 @@ pub fn export(case: &Case, target: &Path, options: &Options) -> Result<Exported,
         "entries": view.entries,
         "exported": view.exported,
     });
-    case.record(Event::new(
-        "bundle.exported",
-        options.actor.clone(),
-        subject,
-    ))?;
+    case.record(Event::new("bundle.exported", options.actor.clone(), subject))?;
     let custody = reader.custody()?;
     custody::write(&mut out, target, &custody, case.signer(), id, tag_manifest)?;
     out.finish()?;
@@ -152,10 +142,7 @@ fn tags(
         Ok(())
     })?;
     listed.push((MANIFEST, written.sha256));
-    let lines: String = listed
-        .iter()
-        .map(|(path, sha256)| manifest::line(sha256, path))
-        .collect();
+    let lines: String = listed.iter().map(|(path, sha256)| manifest::line(sha256, path)).collect();
     let written = out.member(TAG_MANIFEST, &mut |to| Ok(to.write_all(lines.as_bytes())?))?;
     Ok(written.sha256)
 }
@@ -256,9 +243,7 @@ impl Exporting<'_> {
         to: &mut dyn Write,
     ) -> Result<(), BundleError> {
         let sets = layout.sets.iter();
-        let live: Vec<_> = sets
-            .map(|set| (set.live.clone(), set.parts.clone()))
-            .collect();
+        let live: Vec<_> = sets.map(|set| (set.live.clone(), set.parts.clone())).collect();
         let tar = HostTar {
             items: &session.items,
             root: &layout.root,

@@ -42,19 +42,14 @@ fn host_tar(folder: &Path) -> BTreeMap<Vec<u8>, Member> {
             bytes,
         );
         let name = entry.path_bytes().into_owned();
-        assert!(
-            members.insert(name.clone(), member).is_none(),
-            "{name:?} twice"
-        );
+        assert!(members.insert(name.clone(), member).is_none(), "{name:?} twice");
     }
     members
 }
 
 fn lines(path: PathBuf) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(path).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -62,10 +57,7 @@ fn the_host_tar_holds_the_files_as_they_were_and_no_trick() {
     let scene = Scene::new();
     let folder = scene.export("b", true).unwrap().path;
     let tar = host_tar(&folder);
-    let root: Vec<&[u8]> = tar
-        .keys()
-        .filter_map(|name| name.strip_prefix(b"[root]/"))
-        .collect();
+    let root: Vec<&[u8]> = tar.keys().filter_map(|name| name.strip_prefix(b"[root]/")).collect();
     let expected: [&[u8]; 7] = [
         b"\\x2e\\x2e/\\x2e\\x2e/escape",
         b"etc/link/below",
@@ -78,10 +70,7 @@ fn the_host_tar_holds_the_files_as_they_were_and_no_trick() {
     assert_eq!(root, expected);
     let passwd = &tar[&b"[root]/etc/passwd"[..]];
     let want = b"root:x:0:0:root:/root:/bin/sh\n".to_vec();
-    assert_eq!(
-        *passwd,
-        (b'0', 0o640, 1000, 50, 1_600_000_000, Vec::new(), want)
-    );
+    assert_eq!(*passwd, (b'0', 0o640, 1000, 50, 1_600_000_000, Vec::new(), want));
     let link = &tar[&b"[root]/etc/link~not-a-folder"[..]];
     assert_eq!((link.0, link.5.as_slice()), (b'2', &b"/etc/passwd"[..]));
     assert!(tar.values().all(|member| b"025".contains(&member.0)));
@@ -133,30 +122,14 @@ fn the_timeline_and_the_lists_are_json_lines() {
     let starts = events.iter().filter(|event| event["source"] == "process");
     assert_eq!(starts.count(), 2);
     for event in &events {
-        for column in [
-            "message",
-            "datetime",
-            "timestamp_desc",
-            "host",
-            "session",
-            "item",
-        ] {
+        for column in ["message", "datetime", "timestamp_desc", "host", "session", "item"] {
             assert!(!event[column].is_null(), "{column} in {event}");
         }
     }
-    assert_eq!(
-        lines(folder.join(SESSION).join("outcomes.jsonl"))[0]["source"],
-        "test"
-    );
-    assert_eq!(
-        lines(folder.join(SESSION).join("notes.jsonl"))[0]["kind"],
-        "footprint"
-    );
+    assert_eq!(lines(folder.join(SESSION).join("outcomes.jsonl"))[0]["source"], "test");
+    assert_eq!(lines(folder.join(SESSION).join("notes.jsonl"))[0]["kind"], "footprint");
     let info = fs::read_to_string(folder.join("bag-info.txt")).unwrap();
-    assert!(
-        info.contains("External-Description: A case\\x0awith two lines\n"),
-        "{info}"
-    );
+    assert!(info.contains("External-Description: A case\\x0awith two lines\n"), "{info}");
     assert!(folder.join("data/certificates/ca.pem").is_file());
 }
 
@@ -174,10 +147,7 @@ fn an_existing_bundle_is_never_replaced() {
 #[test]
 fn a_rotten_blob_ends_the_export_and_leaves_nothing() {
     let scene = Scene::new();
-    let blob = scene
-        .case
-        .reader()
-        .blob_path(&Sha256Digest::of(b"#cloud-config\n"));
+    let blob = scene.case.reader().blob_path(&Sha256Digest::of(b"#cloud-config\n"));
     fs::set_permissions(&blob, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&blob, "#cloud-confiG\n").unwrap();
     for folder in [false, true] {
@@ -198,10 +168,7 @@ fn two_certificates_of_one_name_are_refused() {
         organization: String::new(),
     };
     let error = crate::export(&scene.case, &scene.path("b"), &options).unwrap_err();
-    assert!(
-        error.to_string().contains("data/certificates/a_b"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("data/certificates/a_b"), "{error}");
 }
 
 #[test]
@@ -222,11 +189,8 @@ fn an_empty_case_and_a_large_file_verify() {
     let found = crate::verify(&empty.export("b", false).unwrap().path, &Default::default());
     assert_eq!(found.unwrap().items, 0);
     let big = vec![7u8; 3 * 1024 * 1024 + 1];
-    let scene = Scene::with(vec![
-        file(b"/big", &big),
-        records(b"set", "{}"),
-        testing::raw(b"r", &big),
-    ]);
+    let scene =
+        Scene::with(vec![file(b"/big", &big), records(b"set", "{}"), testing::raw(b"r", &big)]);
     let found = crate::verify(&scene.export("b", false).unwrap().path, &Default::default());
     assert_eq!(found.unwrap().item_bytes, 2 * big.len() as u64 + 2);
 }

@@ -110,10 +110,7 @@ mod tests {
 
     #[test]
     fn eleven_fields_as_the_sleuth_kit_orders_them() {
-        assert_eq!(
-            line(b"/bin/su", &meta()),
-            "0|/bin/su|4|r/rrwsr-xr-x|1|2|3|5|6|7|0\n"
-        );
+        assert_eq!(line(b"/bin/su", &meta()), "0|/bin/su|4|r/rrwsr-xr-x|1|2|3|5|6|7|0\n");
         let link = FileMeta {
             kind: FileKind::Symlink,
             mode: 0o777,
@@ -121,10 +118,7 @@ mod tests {
             born: Some(Timestamp::new(8, 0)),
             ..meta()
         };
-        assert_eq!(
-            line(b"/l", &link),
-            "0|/l -> /x\\x7cy|4|l/lrwxrwxrwx|1|2|3|5|6|7|8\n"
-        );
+        assert_eq!(line(b"/l", &link), "0|/l -> /x\\x7cy|4|l/lrwxrwxrwx|1|2|3|5|6|7|8\n");
     }
 
     proptest! {

@@ -40,18 +40,13 @@ impl HostTar<'_> {
         for (name, parts) in self.live {
             let parts: Vec<&Item> = parts.iter().filter_map(|at| self.items.get(*at)).collect();
             let size = blobs.joined_length(&parts)?;
-            self.own(
-                &mut gz,
-                &format!("live_response/{name}"),
-                size,
-                &mut |out| blobs.join(&parts, out),
-            )?;
+            self.own(&mut gz, &format!("live_response/{name}"), size, &mut |out| {
+                blobs.join(&parts, out)
+            })?;
         }
         let mut length = Counting(0);
         self.bodyfile(&mut length)?;
-        self.own(&mut gz, "bodyfile/bodyfile.txt", length.0, &mut |out| {
-            self.bodyfile(out)
-        })?;
+        self.own(&mut gz, "bodyfile/bodyfile.txt", length.0, &mut |out| self.bodyfile(out))?;
         self.folders(&mut gz)?;
         for (name, index) in self.root.iter() {
             if let Some(item) = self.items.get(index)
@@ -81,11 +76,7 @@ impl HostTar<'_> {
         Member {
             name: name.as_bytes(),
             kind,
-            mode: if kind == Kind::Directory {
-                0o755
-            } else {
-                0o644
-            },
+            mode: if kind == Kind::Directory { 0o755 } else { 0o644 },
             uid: 0,
             gid: 0,
             size,

@@ -44,15 +44,7 @@ pub(super) struct Checker {
 }
 
 /// Small files, and whether the tag manifest lists them.
-const SMALL_FILES: [&str; 7] = [
-    BAG_INFO,
-    BAGIT,
-    TAG_MANIFEST,
-    DSSE,
-    CHECKPOINT,
-    KEY_PEM,
-    KEY_PUB,
-];
+const SMALL_FILES: [&str; 7] = [BAG_INFO, BAGIT, TAG_MANIFEST, DSSE, CHECKPOINT, KEY_PEM, KEY_PUB];
 
 impl Checker {
     /// Takes the next file. An error here ends the verification at once: the bundle's form is
@@ -68,10 +60,7 @@ impl Checker {
         }
         self.last = Some(path.to_owned());
         self.dispatch(path, input)
-            .map_err(|source| VerifyError::Read {
-                path: path.into(),
-                source,
-            })?
+            .map_err(|source| VerifyError::Read { path: path.into(), source })?
     }
 
     fn dispatch(
@@ -116,10 +105,7 @@ impl Checker {
             } else {
                 "no manifest covers it"
             };
-            return Ok(Err(VerifyError::Foreign {
-                path: path.to_owned(),
-                why,
-            }));
+            return Ok(Err(VerifyError::Foreign { path: path.to_owned(), why }));
         }
         Ok(Ok(()))
     }
@@ -133,24 +119,15 @@ impl Checker {
                 Ok(line) => line,
                 Err(error) => return Ok(Err(form(MANIFEST, error))),
             };
-            let missing = |path: &str| VerifyError::Missing {
-                path: path.to_owned(),
-                by: MANIFEST,
-            };
-            let extra = |path: &str| VerifyError::Extra {
-                path: path.to_owned(),
-                by: MANIFEST,
-            };
+            let missing = |path: &str| VerifyError::Missing { path: path.to_owned(), by: MANIFEST };
+            let extra = |path: &str| VerifyError::Extra { path: path.to_owned(), by: MANIFEST };
             let (line, file) = match (line, files.next()) {
                 (None, None) => return Ok(Ok(())),
                 (None, Some((path, _))) => return Ok(Err(extra(path))),
                 (Some(line), file) => (line, file),
             };
             let Some((expected, listed)) = manifest::parse(&line) else {
-                return Ok(Err(form(
-                    MANIFEST,
-                    "a line of it is not a digest and a path",
-                )));
+                return Ok(Err(form(MANIFEST, "a line of it is not a digest and a path")));
             };
             let error = match file {
                 None => missing(listed),
@@ -173,10 +150,9 @@ impl Checker {
     /// Judges.
     pub(super) fn finish(mut self, options: &VerifyOptions) -> Result<Verified, VerifyError> {
         let bytes = |path: &'static str| {
-            self.small.get(path).ok_or_else(|| VerifyError::Missing {
-                path: path.to_owned(),
-                by: "every bundle",
-            })
+            self.small
+                .get(path)
+                .ok_or_else(|| VerifyError::Missing { path: path.to_owned(), by: "every bundle" })
         };
         let key = key(bytes(KEY_PUB)?, bytes(KEY_PEM)?)?;
         let fingerprint = dsse::key_id(&key.public_key);
@@ -209,13 +185,9 @@ impl Checker {
             return Err(form(BAGIT, "it is not the declaration of BagIt 1.0"));
         }
         let info = std::str::from_utf8(bytes(BAG_INFO)?).ok();
-        let (bagged, exported, oxum_bytes, oxum_files) =
-            info.and_then(info::parse).ok_or_else(|| {
-                form(
-                    BAG_INFO,
-                    "a line that every bundle has is missing or doubled",
-                )
-            })?;
+        let (bagged, exported, oxum_bytes, oxum_files) = info
+            .and_then(info::parse)
+            .ok_or_else(|| form(BAG_INFO, "a line that every bundle has is missing or doubled"))?;
         let files = self.payload.len() as u64;
         if bagged != case || (oxum_bytes, oxum_files) != (self.payload_bytes, files) {
             let why = "its case or Payload-Oxum is not that of the bundle";
@@ -223,13 +195,9 @@ impl Checker {
         }
 
         match &self.log {
-            None => self.first.add(
-                Rank::Log,
-                VerifyError::Missing {
-                    path: LOG.to_owned(),
-                    by: "every bundle",
-                },
-            ),
+            None => self
+                .first
+                .add(Rank::Log, VerifyError::Missing { path: LOG.to_owned(), by: "every bundle" }),
             Some(log) => {
                 self.first.note(Rank::Log, log.head(&head));
                 self.first.note(Rank::Tiles, log.tiles());
@@ -259,10 +227,10 @@ impl Checker {
     fn tag_files(&self, listed: &[u8]) -> Result<(), VerifyError> {
         let mut expected = String::new();
         for path in [BAG_INFO, BAGIT, MANIFEST] {
-            let found = self.tags.get(path).ok_or_else(|| VerifyError::Missing {
-                path: path.to_owned(),
-                by: TAG_MANIFEST,
-            })?;
+            let found = self
+                .tags
+                .get(path)
+                .ok_or_else(|| VerifyError::Missing { path: path.to_owned(), by: TAG_MANIFEST })?;
             expected.push_str(&manifest::line(found, path));
         }
         let lines = listed.split_inclusive(|byte| *byte == b'\n');
@@ -291,12 +259,7 @@ fn same(
     if expected == found {
         return Ok(());
     }
-    Err(VerifyError::Changed {
-        path: path.to_owned(),
-        by,
-        expected,
-        found,
-    })
+    Err(VerifyError::Changed { path: path.to_owned(), by, expected, found })
 }
 
 /// The key in both of its forms, each in the one way to write it.

@@ -97,10 +97,7 @@ pub enum VerifyError {
 
 /// A [`VerifyError::Form`].
 pub(super) fn form(path: &str, why: impl ToString) -> VerifyError {
-    VerifyError::Form {
-        path: path.to_owned(),
-        why: why.to_string(),
-    }
+    VerifyError::Form { path: path.to_owned(), why: why.to_string() }
 }
 
 /// Keeps the error that explains most: files before the log, the log before what both say of items.

@@ -194,10 +194,7 @@ impl Items {
         }
         let file = self.expected.keys().chain(&self.tars).next();
         file.map_or(Ok(()), |path| {
-            Err(VerifyError::Missing {
-                path: path.clone(),
-                by: "items.jsonl",
-            })
+            Err(VerifyError::Missing { path: path.clone(), by: "items.jsonl" })
         })
     }
 }
@@ -245,58 +242,30 @@ mod tests {
         let both = [(11, 1), (12, 2)];
         assert_eq!(judge(&both, 20, &[1, 2]), Ok(()));
         let late = [(11, 1), (12, 2), (25, 3)];
-        assert_eq!(
-            judge(&late, 20, &[1, 2]),
-            Ok(()),
-            "received after the export"
-        );
+        assert_eq!(judge(&late, 20, &[1, 2]), Ok(()), "received after the export");
         let cases = [
             (judge(&late, 26, &[1, 2]), "item 3"),
-            (
-                judge(&[(11, 1)], 20, &[1, 2]),
-                "never received it (entry 12)",
-            ),
-            (
-                judge(&[(11, 2), (12, 1)], 20, &[1, 2]),
-                "says something else",
-            ),
+            (judge(&[(11, 1)], 20, &[1, 2]), "never received it (entry 12)"),
+            (judge(&[(11, 2), (12, 1)], 20, &[1, 2]), "says something else"),
             (judge(&both, 12, &[1, 2]), "of after the export"),
             (judge(&both, 20, &[1]), "raw/2.bin is missing"),
             (judge(&both, 20, &[1, 2, 3]), "raw/3.bin is extra"),
         ];
         for (found, says) in cases {
-            assert!(
-                found.as_ref().is_err_and(|why| why.contains(says)),
-                "{says}: {found:?}"
-            );
+            assert!(found.as_ref().is_err_and(|why| why.contains(says)), "{says}: {found:?}");
         }
     }
 
     #[test]
     fn a_line_cannot_point_outside_its_session() {
-        for path in [
-            "data/case.json",
-            "data/hosts/h/t/raw/1.bin",
-            LIST,
-            "data/hosts/h/s/a",
-        ] {
+        for path in ["data/case.json", "data/hosts/h/t/raw/1.bin", LIST, "data/hosts/h/s/a"] {
             let line = list(&[1]).replace("data/hosts/h/s/raw/1.bin", path);
             let result = Items::default().file(LIST, &mut line.as_bytes()).unwrap();
             assert!(result.is_err(), "{path}");
         }
         let twice = list(&[1, 1]);
-        assert!(
-            Items::default()
-                .file(LIST, &mut twice.as_bytes())
-                .unwrap()
-                .is_err()
-        );
+        assert!(Items::default().file(LIST, &mut twice.as_bytes()).unwrap().is_err());
         let wrong = list(&[1]) + "{}\n";
-        assert!(
-            Items::default()
-                .file(LIST, &mut wrong.as_bytes())
-                .unwrap()
-                .is_err()
-        );
+        assert!(Items::default().file(LIST, &mut wrong.as_bytes()).unwrap().is_err());
     }
 }

@@ -36,11 +36,7 @@ impl Log {
     ) -> io::Result<Result<(), VerifyError>> {
         let mut lines = Lines::new(input, ENTRY_BYTES + 1);
         let (mut wrong, mut broken) = (None, None);
-        let Self {
-            tree,
-            tiles,
-            exports,
-        } = self;
+        let Self { tree, tiles, exports } = self;
         let entries = std::iter::from_fn(|| match lines.next() {
             Ok(None) => None,
             Err(LineError::Read(error)) => {
@@ -78,16 +74,10 @@ impl Log {
     /// Takes a tile.
     pub(super) fn tile(&mut self, path: &str, found: Sha256Digest) -> Result<(), VerifyError> {
         match self.tiles.remove(path) {
-            None => Err(VerifyError::Extra {
-                path: path.to_owned(),
-                by: LOG,
-            }),
-            Some(expected) if expected != found => Err(VerifyError::Changed {
-                path: path.to_owned(),
-                by: LOG,
-                expected,
-                found,
-            }),
+            None => Err(VerifyError::Extra { path: path.to_owned(), by: LOG }),
+            Some(expected) if expected != found => {
+                Err(VerifyError::Changed { path: path.to_owned(), by: LOG, expected, found })
+            }
             Some(_) => Ok(()),
         }
     }
@@ -115,22 +105,16 @@ impl Log {
     /// Every tile must have come.
     pub(super) fn tiles(&self) -> Result<(), VerifyError> {
         let missing = self.tiles.keys().next();
-        missing.map_or(Ok(()), |path| {
-            Err(VerifyError::Missing {
-                path: path.clone(),
-                by: LOG,
-            })
-        })
+        missing.map_or(Ok(()), |path| Err(VerifyError::Missing { path: path.clone(), by: LOG }))
     }
 
     /// How many entries the export of the bundle with this tag manifest covers.
     pub(super) fn covered(&self, tag_manifest: Sha256Digest) -> Result<u64, VerifyError> {
         let mut exports = self.exports.iter();
         let this = exports.find(|(digest, _)| *digest == tag_manifest);
-        this.map(|(_, through)| *through)
-            .ok_or_else(|| VerifyError::Log {
-                why: "it does not record the export of this bundle".to_owned(),
-            })
+        this.map(|(_, through)| *through).ok_or_else(|| VerifyError::Log {
+            why: "it does not record the export of this bundle".to_owned(),
+        })
     }
 }
 
@@ -140,9 +124,7 @@ fn entry(
     items: &mut Items,
     exports: &mut Vec<(Sha256Digest, u64)>,
 ) -> Result<(), VerifyError> {
-    let log = |why: &str| VerifyError::Log {
-        why: format!("entry {index}: {why}"),
-    };
+    let log = |why: &str| VerifyError::Log { why: format!("entry {index}: {why}") };
     let entry: Entry = serde_json::from_slice(line).map_err(|error| log(&error.to_string()))?;
     if entry.index != index {
         return Err(log("it is numbered otherwise"));

@@ -19,14 +19,10 @@ fn a_bundle_verifies_and_says_what_it_is() {
     assert_eq!(found.custody_root, exported.custody_root);
     assert!(!found.key_was_expected);
     for key in [found.key.clone(), found.key_fingerprint.to_string()] {
-        let options = VerifyOptions {
-            expected_key: Some(key),
-        };
+        let options = VerifyOptions { expected_key: Some(key) };
         assert!(verify(&exported.path, &options).unwrap().key_was_expected);
     }
-    let other = VerifyOptions {
-        expected_key: Some("0".repeat(64)),
-    };
+    let other = VerifyOptions { expected_key: Some("0".repeat(64)) };
     let error = verify(&exported.path, &other).unwrap_err();
     assert!(matches!(error, VerifyError::WrongKey { .. }), "{error}");
 }
@@ -57,11 +53,7 @@ fn changed_bytes_are_refused() {
     check(&bytes).unwrap();
     for at in places(&bytes) {
         let changed = flipped(&bytes, at, 1 << (at % 8));
-        assert!(
-            check(&changed).is_err(),
-            "byte {at} of {} is free",
-            bytes.len()
-        );
+        assert!(check(&changed).is_err(), "byte {at} of {} is free", bytes.len());
     }
 }
 
@@ -108,11 +100,7 @@ fn a_consistent_forgery_without_the_key_is_refused() {
     says("data/hosts/i-0abc/s1/raw/000012.bin was changed");
     replace("manifest-sha256.txt", &old, b"#cloud-confiG\n");
     says("manifest-sha256.txt was changed");
-    replace(
-        "tagmanifest-sha256.txt",
-        &before[0],
-        &read("manifest-sha256.txt"),
-    );
+    replace("tagmanifest-sha256.txt", &before[0], &read("manifest-sha256.txt"));
     says("tagmanifest-sha256.txt was changed");
 }
 

@@ -25,10 +25,7 @@ pub(super) fn verify_folder(root: &Path, options: &VerifyOptions) -> Result<Veri
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> VerifyError {
-    VerifyError::Read {
-        path: PathBuf::from(path),
-        source,
-    }
+    VerifyError::Read { path: PathBuf::from(path), source }
 }
 
 fn list(
@@ -52,9 +49,7 @@ fn list(
         let Some(name) = name else {
             return Err(foreign("no file of a bundle has such a name"));
         };
-        let kind = entry
-            .file_type()
-            .map_err(|source| unreadable(&entry.path(), source))?;
+        let kind = entry.file_type().map_err(|source| unreadable(&entry.path(), source))?;
         if kind.is_dir() {
             list(root, &format!("{name}/"), depth + 1, files)?;
         } else if kind.is_file() {
@@ -64,10 +59,7 @@ fn list(
         }
     }
     if empty && depth > 0 {
-        return Err(VerifyError::Foreign {
-            path: prefix.to_owned(),
-            why: "it is an empty folder",
-        });
+        return Err(VerifyError::Foreign { path: prefix.to_owned(), why: "it is an empty folder" });
     }
     Ok(())
 }

@@ -120,10 +120,7 @@ mod tests {
         let socket = parse(Family::Tcp, line).unwrap();
         assert_eq!(socket.state.as_deref(), Some("LISTEN"));
         assert_eq!(socket.local_address.as_deref(), Some("127.0.0.1"));
-        assert_eq!(
-            (socket.local_port, socket.remote_port),
-            (Some(8080), Some(0))
-        );
+        assert_eq!((socket.local_port, socket.remote_port), (Some(8080), Some(0)));
         assert_eq!((socket.uid, socket.inode), (Some(1000), Some(16_423)));
         assert_eq!(socket.receive_queue_bytes, Some(5));
         let line = b"  12: 0000000000000000FFFF00000100007F:0016 0000000000000000FFFF00000200000A:C350 06 00000000:00000000 03:00000F2E 00000000     0        0 0 3 0000000000000000";

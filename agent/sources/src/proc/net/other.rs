@@ -143,19 +143,13 @@ mod tests {
                 .unwrap();
         assert_eq!(listening.state.as_deref(), Some("LISTEN"));
         assert_eq!(listening.path, Some("/run/a b.sock".into()));
-        assert_eq!(
-            (listening.inode, listening.kind),
-            (Some(12_345), Some("stream"))
-        );
+        assert_eq!((listening.inode, listening.kind), (Some(12_345), Some("stream")));
         let short = unix(b"ffff0: 00000003 00000000 00000000 0002 03   321").unwrap();
         assert_eq!(short.state.as_deref(), Some("CONNECTED"));
         assert_eq!((short.inode, short.path), (Some(321), None));
         let abstract_name = unix(b"0: 2 0 0 5 01 1 @\xff x ").unwrap();
         assert_eq!(abstract_name.path, Some(RawBytes(b"@\xff x ".to_vec())));
-        assert_eq!(
-            unix(b"Num       RefCount Protocol Flags    Type St Inode Path"),
-            None
-        );
+        assert_eq!(unix(b"Num       RefCount Protocol Flags    Type St Inode Path"), None);
         assert_eq!(unix(b"rest of a path"), None);
     }
 
@@ -163,38 +157,20 @@ mod tests {
     fn packet_and_netlink_sockets() {
         let sniffer =
             packet(b"0000000000000000 3      3    0003   2     1 0      0      9876").unwrap();
-        assert_eq!(
-            (sniffer.inode, sniffer.interface_index),
-            (Some(9876), Some(2))
-        );
-        assert_eq!(
-            (sniffer.protocol.as_deref(), sniffer.kind),
-            (Some("0x0003"), Some("raw"))
-        );
-        assert_eq!(
-            packet(b"sk       RefCnt Type Proto  Iface R Rmem   User   Inode"),
-            None
-        );
+        assert_eq!((sniffer.inode, sniffer.interface_index), (Some(9876), Some(2)));
+        assert_eq!((sniffer.protocol.as_deref(), sniffer.kind), (Some("0x0003"), Some("raw")));
+        assert_eq!(packet(b"sk       RefCnt Type Proto  Iface R Rmem   User   Inode"), None);
         let audit =
             netlink(b"0000000000000000 9   812        00000001 0        0        0     2        0        555").unwrap();
         assert_eq!(audit.protocol.as_deref(), Some("audit"));
         assert_eq!((audit.netlink_port, audit.inode), (Some(812), Some(555)));
-        assert_eq!(
-            netlink(b"sk               Eth Pid        Groups   Rmem     Wmem"),
-            None
-        );
+        assert_eq!(netlink(b"sk               Eth Pid        Groups   Rmem     Wmem"), None);
     }
 
     #[test]
     fn interface_names() {
-        assert_eq!(
-            igmp_interface(b"2\teth0      :     1      V3"),
-            Some((2, "eth0".into()))
-        );
-        assert_eq!(
-            igmp_interface(b"\t\t\t\t010000E0     1 0:00000000\t\t0"),
-            None
-        );
+        assert_eq!(igmp_interface(b"2\teth0      :     1      V3"), Some((2, "eth0".into())));
+        assert_eq!(igmp_interface(b"\t\t\t\t010000E0     1 0:00000000\t\t0"), None);
         let line = b"fe800000000000000000000000000001 0c 40 20 80   veth1";
         assert_eq!(inet6_interface(line), Some((12, "veth1".into())));
     }

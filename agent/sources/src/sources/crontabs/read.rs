@@ -11,13 +11,7 @@ use cleanroom_evidence::FileKind;
 impl Run<'_, '_, '_> {
     pub(super) fn raw(&mut self, place: &str, label: &str) -> Result<(), SinkClosed> {
         for path in self.paths(place)? {
-            self.out.file(
-                self.scene.host,
-                &path,
-                &[("place", label)],
-                self.max_bytes,
-                0,
-            )?;
+            self.out.file(self.scene.host, &path, &[("place", label)], self.max_bytes, 0)?;
         }
         Ok(())
     }
@@ -47,9 +41,8 @@ impl Run<'_, '_, '_> {
         let files = entries.into_iter().filter(|entry| {
             entry.kind != Some(FileKind::Directory) && entry.name.starts_with(start.as_bytes())
         });
-        let mut paths: Vec<_> = files
-            .map(|entry| [directory.as_bytes(), b"/", &entry.name].concat())
-            .collect();
+        let mut paths: Vec<_> =
+            files.map(|entry| [directory.as_bytes(), b"/", &entry.name].concat()).collect();
         if paths.len() > MAX_FILES {
             let reason = format!("more than {MAX_FILES} files: the rest was not taken");
             self.out.gap("list", directory.as_bytes(), &reason);
@@ -74,11 +67,7 @@ impl Run<'_, '_, '_> {
     /// Gives the raw file (of a link: the link and its target) and keeps its first bytes.
     fn load(&mut self, path: Vec<u8>, place: Place) -> Result<Option<Loaded>, SinkClosed> {
         let labels = [("place", place.name())];
-        let keep = if place == Place::Periodic {
-            0
-        } else {
-            HEAD_BYTES
-        };
+        let keep = if place == Place::Periodic { 0 } else { HEAD_BYTES };
         let host = self.scene.host;
         let mut link = None;
         let mut read = self.out.file(host, &path, &labels, self.max_bytes, keep)?;
@@ -88,9 +77,7 @@ impl Run<'_, '_, '_> {
             link = Some(meta.clone());
             match host.resolve(&path) {
                 Ok(target) => {
-                    read = self
-                        .out
-                        .file(host, &target, &labels, self.max_bytes, keep)?;
+                    read = self.out.file(host, &target, &labels, self.max_bytes, keep)?;
                     if read == FileRead::Missing {
                         self.out.gap("follow link", &path, "it points to nothing");
                     }
@@ -102,16 +89,10 @@ impl Run<'_, '_, '_> {
             }
         }
         let (meta, head, whole) = match (read, &link) {
-            (
-                FileRead::Read {
-                    meta, head, whole, ..
-                },
-                _,
-            ) => {
+            (FileRead::Read { meta, head, whole, .. }, _) => {
                 let parsed = head.len() as u64 >= meta.size_bytes.min(self.max_bytes);
                 if !parsed && keep > 0 {
-                    self.out
-                        .gap("parse", &path, "only its first 4 MiB were parsed");
+                    self.out.gap("parse", &path, "only its first 4 MiB were parsed");
                 }
                 (meta, head, whole && parsed)
             }
@@ -120,24 +101,13 @@ impl Run<'_, '_, '_> {
                     return Ok(None);
                 }
                 if meta.kind != FileKind::Regular {
-                    self.out.gap(
-                        "read",
-                        &path,
-                        "not a regular file: only its metadata was taken",
-                    );
+                    self.out.gap("read", &path, "not a regular file: only its metadata was taken");
                 }
                 (meta, Vec::new(), false)
             }
             (FileRead::Missing, Some(link)) => (link.clone(), Vec::new(), false),
             (FileRead::Missing, None) => return Ok(None),
         };
-        Ok(Some(Loaded {
-            path,
-            place,
-            link,
-            meta,
-            head,
-            whole,
-        }))
+        Ok(Some(Loaded { path, place, link, meta, head, whole }))
     }
 }

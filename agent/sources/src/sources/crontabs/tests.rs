@@ -19,21 +19,13 @@ struct Tree(tempfile::TempDir);
 impl Tree {
     fn new() -> Self {
         let tree = Self(tempfile::tempdir().unwrap());
-        tree.put(
-            "etc/passwd",
-            0o644,
-            b"root:x:0:0::/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n",
-        );
+        tree.put("etc/passwd", 0o644, b"root:x:0:0::/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n");
         tree
     }
 
     fn debian() -> Self {
         let tree = Self::new();
-        tree.put(
-            "usr/lib/os-release",
-            0o644,
-            b"ID=debian\nVERSION_ID=\"12\"\n",
-        );
+        tree.put("usr/lib/os-release", 0o644, b"ID=debian\nVERSION_ID=\"12\"\n");
         tree.put("usr/sbin/cron", 0o755, b"x");
         tree.put("usr/lib/systemd/system/cron.service", 0o644, b"[Service]\n");
         tree.link(
@@ -45,17 +37,9 @@ impl Tree {
 
     fn amazon() -> Self {
         let tree = Self::new();
-        tree.put(
-            "etc/os-release",
-            0o644,
-            b"ID=\"amzn\"\nID_LIKE=\"centos rhel fedora\"\n",
-        );
+        tree.put("etc/os-release", 0o644, b"ID=\"amzn\"\nID_LIKE=\"centos rhel fedora\"\n");
         tree.put("usr/sbin/crond", 0o755, b"x");
-        tree.put(
-            "usr/lib/systemd/system/crond.service",
-            0o644,
-            b"[Service]\n",
-        );
+        tree.put("usr/lib/systemd/system/crond.service", 0o644, b"[Service]\n");
         tree.link(
             "/usr/lib/systemd/system/crond.service",
             "etc/systemd/system/multi-user.target.wants/crond.service",
@@ -85,10 +69,7 @@ impl Tree {
 
     fn collect_up_to(&self, max_file_bytes: u64) -> (Captured, Outcome) {
         let host = Host::at(self.0.path()).unwrap();
-        let options = Options {
-            max_file_bytes,
-            ..Options::default()
-        };
+        let options = Options { max_file_bytes, ..Options::default() };
         let mut captured = Captured::default();
         let mut out = Emitter::new("crontabs", &mut captured);
         let outcome = Crontabs.collect(&host, &options, &mut out).unwrap();
@@ -101,18 +82,12 @@ impl Tree {
 }
 
 fn of<'v>(records: &'v [Value], path: &str) -> &'v Value {
-    records
-        .iter()
-        .find(|record| record["path"] == path)
-        .unwrap_or_else(|| panic!("{path}"))
+    records.iter().find(|record| record["path"] == path).unwrap_or_else(|| panic!("{path}"))
 }
 
 fn verdict<'v>(record: &'v Value, layout: &str) -> &'v Value {
     let verdicts = record["verdicts"].as_array().unwrap();
-    verdicts
-        .iter()
-        .find(|verdict| verdict["layout"] == layout)
-        .unwrap()
+    verdicts.iter().find(|verdict| verdict["layout"] == layout).unwrap()
 }
 
 const SEED: &[u8] = b"*/15 * * * * /usr/cryptokit/persist.sh\n";
@@ -143,10 +118,7 @@ fn the_same_line_in_var_spool_cron_is_dead_on_debian_and_live_on_amazon_linux() 
         assert_eq!(record["next_run"].is_string(), live);
         let next: Timestamp = record["next_match"].as_str().unwrap().parse().unwrap();
         let ahead = next.unix_seconds - sys::file::clock().utc.unix_seconds;
-        assert!(
-            (-60..=900).contains(&ahead) && next.unix_seconds % 900 == 0,
-            "{ahead}"
-        );
+        assert!((-60..=900).contains(&ahead) && next.unix_seconds % 900 == 0, "{ahead}");
         let (header, bytes, _) = &captured.items[0];
         assert_eq!((header.kind, bytes.as_slice()), (ItemKind::File, SEED));
     }
@@ -155,11 +127,7 @@ fn the_same_line_in_var_spool_cron_is_dead_on_debian_and_live_on_amazon_linux() 
 #[test]
 fn debians_own_spool_and_its_neighbours() {
     let tree = Tree::debian();
-    tree.put(
-        "var/spool/cron/crontabs/root",
-        0o600,
-        b"A=1\n@reboot x%in\n0 0 30 2 * never\n",
-    );
+    tree.put("var/spool/cron/crontabs/root", 0o600, b"A=1\n@reboot x%in\n0 0 30 2 * never\n");
     tree.put("var/spool/cron/crontabs/web", 0o644, SEED);
     tree.put("var/spool/cron/atjobs/.SEQ", 0o600, b"2");
     tree.put(
@@ -168,27 +136,16 @@ fn debians_own_spool_and_its_neighbours() {
         b"#!/bin/sh\n# atrun uid=0 gid=0\n# mail root 0\ncd /tmp || {\n exit 1\n}\ncurl x | sh\n",
     );
     let records = tree.records();
-    let paths: Vec<_> = records
-        .iter()
-        .map(|record| record["path"].as_str().unwrap())
-        .collect();
+    let paths: Vec<_> = records.iter().map(|record| record["path"].as_str().unwrap()).collect();
     let root = "/var/spool/cron/crontabs/root";
     let at = "/var/spool/cron/atjobs/a0000201b2c3d4";
-    assert_eq!(
-        paths,
-        [root, root, root, "/var/spool/cron/crontabs/web", at]
-    );
+    assert_eq!(paths, [root, root, root, "/var/spool/cron/crontabs/web", at]);
     assert_eq!(records[0]["kind"], "environment");
     assert_eq!(records[1]["kind"], "reboot");
     assert_eq!(records[1]["environment"][0]["name"], "A");
     assert_eq!(records[1]["standard_input"], "in");
     assert_eq!(records[1]["would_run"], true);
-    assert!(
-        records[1]["why"]
-            .as_str()
-            .unwrap()
-            .contains("multi-user.target.wants")
-    );
+    assert!(records[1]["why"].as_str().unwrap().contains("multi-user.target.wants"));
     assert_eq!(records[1]["runs_on"], "debian");
     assert_eq!(records[2]["next_run"], Value::Null);
     assert!(records[3]["why"].as_str().unwrap().contains("0644"));
@@ -216,35 +173,19 @@ fn periodic_scripts_follow_the_line_that_starts_them() {
     assert_eq!(hourly["why"], "cron, by line 2 of /etc/crontab");
     assert_eq!(hourly["next_run"], records[1]["next_run"]);
     let dotted = of(&records, "/etc/cron.hourly/backup.sh");
-    assert_eq!(
-        (&dotted["would_run"], &dotted["runs_on"]),
-        (&false.into(), &"amazon-linux".into())
-    );
+    assert_eq!((&dotted["would_run"], &dotted["runs_on"]), (&false.into(), &"amazon-linux".into()));
     assert_eq!(of(&records, "/etc/cron.daily/good")["would_run"], true);
     assert_eq!(of(&records, "/etc/cron.weekly/good")["would_run"], false);
     // With anacron the line stands back and the anacrontab decides.
     tree.put("usr/sbin/anacron", 0o755, b"x");
-    assert_eq!(
-        of(&tree.records(), "/etc/cron.daily/good")["would_run"],
-        false
-    );
-    tree.put(
-        "etc/anacrontab",
-        0o644,
-        b"1 5 cron.daily run-parts /etc/cron.daily\nbad\n",
-    );
+    assert_eq!(of(&tree.records(), "/etc/cron.daily/good")["would_run"], false);
+    tree.put("etc/anacrontab", 0o644, b"1 5 cron.daily run-parts /etc/cron.daily\nbad\n");
     let records = tree.records();
     assert_eq!(
         of(&records, "/etc/cron.daily/good")["why"],
         "anacron, by line 1 of /etc/anacrontab"
     );
-    assert_eq!(
-        records
-            .iter()
-            .filter(|record| record["kind"] == "invalid")
-            .count(),
-        1
-    );
+    assert_eq!(records.iter().filter(|record| record["kind"] == "invalid").count(), 1);
 }
 
 #[test]
@@ -254,30 +195,15 @@ fn a_daemon_that_is_not_started_runs_nothing() {
     assert_eq!(tree.records()[0]["would_run"], true);
     let wants = "etc/systemd/system/multi-user.target.wants/cron.service";
     fs::remove_file(tree.path(wants)).unwrap();
-    assert!(
-        tree.records()[0]["why"]
-            .as_str()
-            .unwrap()
-            .contains("not enabled")
-    );
+    assert!(tree.records()[0]["why"].as_str().unwrap().contains("not enabled"));
     tree.put("run/crond.pid", 0o644, b"1\n");
     assert_eq!(tree.records()[0]["would_run"], true, "started by hand");
     fs::remove_file(tree.path("run/crond.pid")).unwrap();
     tree.link("/dev/null", "etc/systemd/system/cron.service");
-    assert!(
-        tree.records()[0]["why"]
-            .as_str()
-            .unwrap()
-            .contains("masked")
-    );
+    assert!(tree.records()[0]["why"].as_str().unwrap().contains("masked"));
     fs::remove_file(tree.path("usr/sbin/cron")).unwrap();
     let records = tree.records();
-    assert!(
-        records[0]["why"]
-            .as_str()
-            .unwrap()
-            .contains("no cron daemon")
-    );
+    assert!(records[0]["why"].as_str().unwrap().contains("no cron daemon"));
     assert_eq!(verdict(&records[0], "debian")["would_run"], true);
 }
 
@@ -288,22 +214,11 @@ fn what_only_one_daemon_takes() {
         tree.put("etc/cron.d/a", 0o644, text);
         let records = tree.records();
         assert_eq!(records.len(), 4);
-        assert_eq!(
-            records
-                .iter()
-                .filter(|record| record["would_run"] == true)
-                .count(),
-            runs
-        );
+        assert_eq!(records.iter().filter(|record| record["would_run"] == true).count(), runs);
         assert_eq!(records[3]["kind"], "invalid");
         assert_eq!(records[3]["text"], "1 1 1 1 1 root end");
         assert_eq!(records[1]["next_run"], Value::Null);
-        assert!(
-            verdict(&records[2], "debian")["why"]
-                .as_str()
-                .unwrap()
-                .contains("whole file")
-        );
+        assert!(verdict(&records[2], "debian")["why"].as_str().unwrap().contains("whole file"));
     }
 }
 
@@ -327,20 +242,11 @@ fn the_hosts_zone_and_cron_tz() {
     tree.put("usr/share/zoneinfo/Here", 0o644, &tzif("XST0"));
     tree.put("usr/share/zoneinfo/Area/There", 0o644, &tzif("XST0"));
     tree.link("/usr/share/zoneinfo/Here", "etc/localtime");
-    tree.put(
-        "etc/cron.d/a",
-        0o644,
-        b"0 0 * * * root a\nCRON_TZ=Area/There\n0 0 * * * root b\n",
-    );
+    tree.put("etc/cron.d/a", 0o644, b"0 0 * * * root a\nCRON_TZ=Area/There\n0 0 * * * root b\n");
     let records = tree.records();
     assert_eq!(records[0]["time_zone"], "Here");
     assert_eq!(records[2]["time_zone"], "Area/There");
-    assert!(
-        records[2]["next_run_local"]
-            .as_str()
-            .unwrap()
-            .ends_with("T00:00:00+00:00")
-    );
+    assert!(records[2]["next_run_local"].as_str().unwrap().ends_with("T00:00:00+00:00"));
     assert_eq!(records[2]["notes"][0], "CRON_TZ=Area/There");
 }
 
@@ -354,29 +260,17 @@ fn hostile_files_are_recorded_and_never_opened() {
     tree.link("/opt/real", "etc/cron.d/linked");
     tree.put("opt/real", 0o644, b"* * * * * root x\n");
     let odd = OsStr::from_bytes(b"a\xff\n\x1b[31m");
-    tree.put(
-        Path::new("etc/cron.d").join(odd),
-        0o644,
-        b"* * * * * root \xfe\x00\n\x80\n",
-    );
+    tree.put(Path::new("etc/cron.d").join(odd), 0o644, b"* * * * * root \xfe\x00\n\x80\n");
     let (captured, outcome) = tree.collect();
-    let Outcome::Partial(gaps) = outcome else {
-        panic!("{outcome:?}")
-    };
+    let Outcome::Partial(gaps) = outcome else { panic!("{outcome:?}") };
     assert!(gaps.iter().any(|gap| gap.operation == "follow link"));
-    assert!(
-        gaps.iter()
-            .any(|gap| gap.reason.contains("not a regular file"))
-    );
+    assert!(gaps.iter().any(|gap| gap.reason.contains("not a regular file")));
     let records = captured.records(SET);
     assert_eq!(of(&records, "/etc/cron.d/fifo")["kind"], "invalid");
     assert_eq!(of(&records, "/etc/cron.d/loop")["kind"], "invalid");
     assert_eq!(of(&records, "/etc/cron.d/dangling")["would_run"], false);
     let linked = of(&records, "/etc/cron.d/linked");
-    assert_eq!(
-        (&linked["would_run"], &linked["link_target"]),
-        (&true.into(), &"/opt/real".into())
-    );
+    assert_eq!((&linked["would_run"], &linked["link_target"]), (&true.into(), &"/opt/real".into()));
     let odd = of(&records, "/etc/cron.d/a\\xff\n\u{1b}[31m");
     assert_eq!(odd["command"], "\\xfe");
     let raw = captured.items.iter().any(|(header, bytes, _)| {
@@ -389,24 +283,11 @@ fn hostile_files_are_recorded_and_never_opened() {
 fn a_huge_crontab_is_cut_and_says_so() {
     let tree = Tree::amazon();
     let line = b"* * * * * /bin/true ###############################################\n";
-    tree.put(
-        "var/spool/cron/root",
-        0o600,
-        &line.repeat((50 << 20) / line.len()),
-    );
+    tree.put("var/spool/cron/root", 0o600, &line.repeat((50 << 20) / line.len()));
     let (captured, outcome) = tree.collect_up_to(8 << 20);
-    let Outcome::Partial(gaps) = outcome else {
-        panic!("{outcome:?}")
-    };
-    for reason in [
-        "larger than the limit",
-        "first 4 MiB",
-        "more than 10000 lines",
-    ] {
-        assert!(
-            gaps.iter().any(|gap| gap.reason.contains(reason)),
-            "{reason}: {gaps:?}"
-        );
+    let Outcome::Partial(gaps) = outcome else { panic!("{outcome:?}") };
+    for reason in ["larger than the limit", "first 4 MiB", "more than 10000 lines"] {
+        assert!(gaps.iter().any(|gap| gap.reason.contains(reason)), "{reason}: {gaps:?}");
     }
     let (_, raw, status) = &captured.items[0];
     assert_eq!(raw.len(), 8 << 20);
@@ -439,9 +320,6 @@ fn raw_places_and_labels() {
         ("/var/log/cron-20210101", "cron-log"),
         ("/var/log/syslog.1", "cron-log"),
     ] {
-        assert!(
-            names.contains(&(name.to_owned(), place.to_owned())),
-            "{name}: {names:?}"
-        );
+        assert!(names.contains(&(name.to_owned(), place.to_owned())), "{name}: {names:?}");
     }
 }

@@ -179,10 +179,7 @@ mod tests {
         let admin = user(b"admin:x:1000:1000:A,,,:/home/admin:/bin/bash");
         assert_eq!((admin.uid, admin.gid), (1000, 1000));
         assert_eq!(admin.shell, RawBytes::from("/bin/bash"));
-        assert_eq!(
-            (admin.locked, admin.password),
-            (Some(false), Some(Password::Set))
-        );
+        assert_eq!((admin.locked, admin.password), (Some(false), Some(Password::Set)));
         assert_eq!(admin.password_changed_days, Some(19_001));
         assert_eq!(user(b"root:x:0:0::/root:/bin/sh").locked, Some(true));
         assert_eq!(user(b"off:x:1:1::/:/bin/sh").locked, Some(true));

@@ -149,9 +149,7 @@ fn ebs_volume_id(serial: &[u8]) -> Option<String> {
     let rest = serial.strip_prefix("vol")?;
     let digits = rest.strip_prefix('-').unwrap_or(rest);
     let fits = matches!(digits.len(), 8 | 17)
-        && digits
-            .bytes()
-            .all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
+        && digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
     fits.then(|| format!("vol-{digits}"))
 }
 
@@ -162,18 +160,10 @@ mod tests {
     #[test]
     fn volume_ids() {
         let id = |serial: &[u8]| ebs_volume_id(serial);
-        assert_eq!(
-            id(b"vol0123456789abcdef0").as_deref(),
-            Some("vol-0123456789abcdef0")
-        );
+        assert_eq!(id(b"vol0123456789abcdef0").as_deref(), Some("vol-0123456789abcdef0"));
         assert_eq!(id(b"vol-0a1b2c3d").as_deref(), Some("vol-0a1b2c3d"));
         // An instance store disk, a short one, and what no volume id can be.
-        for other in [
-            &b"AWS0123456789ABCDEF0"[..],
-            b"vol0abc",
-            b"volume",
-            b"vol\xff",
-        ] {
+        for other in [&b"AWS0123456789ABCDEF0"[..], b"vol0abc", b"volume", b"vol\xff"] {
             assert_eq!(id(other), None);
         }
     }
@@ -202,10 +192,7 @@ mod tests {
         let dir = host.dir(b"/sys/block/nvme0n1").unwrap();
         let device = device(b"/sys/block/nvme0n1".to_vec(), b"nvme0n1", &dir);
         assert_eq!(device.size_bytes, 8 * 1024 * 1024 * 1024);
-        assert_eq!(
-            device.ebs_volume_id.as_deref(),
-            Some("vol-0123456789abcdef0")
-        );
+        assert_eq!(device.ebs_volume_id.as_deref(), Some("vol-0123456789abcdef0"));
         assert_eq!(device.model, Some("Amazon Elastic Block Store".into()));
         let numbers: Vec<_> = device.partitions.iter().map(|p| p.number).collect();
         assert_eq!(numbers, [1, 15]);

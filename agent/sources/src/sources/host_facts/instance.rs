@@ -5,10 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// The document and the signatures of AWS over it: with them the identity can be proved later.
 const DOCUMENT: &str = "/latest/dynamic/instance-identity/document";
-const SIGNATURES: [&str; 2] = [
-    "/latest/dynamic/instance-identity/pkcs7",
-    "/latest/dynamic/instance-identity/rsa2048",
-];
+const SIGNATURES: [&str; 2] =
+    ["/latest/dynamic/instance-identity/pkcs7", "/latest/dynamic/instance-identity/rsa2048"];
 /// Bytes of each answer at most; real ones have about 500 to 1,500.
 const ANSWER_BYTES: usize = 64 * 1024;
 
@@ -36,10 +34,7 @@ pub struct Instance {
 
 impl Answer {
     fn none(state: impl Into<String>) -> Self {
-        Self {
-            instance: None,
-            state: state.into(),
-        }
+        Self { instance: None, state: state.into() }
     }
 }
 
@@ -73,10 +68,7 @@ pub fn ask(host: &Host, options: &Options, out: &mut Emitter<'_>) -> Result<Answ
         }
     }
     Ok(match parse(&document) {
-        Ok(instance) => Answer {
-            instance: Some(instance),
-            state: "answered".into(),
-        },
+        Ok(instance) => Answer { instance: Some(instance), state: "answered".into() },
         Err(reason) => {
             out.gap("parse", DOCUMENT.as_bytes(), &reason);
             Answer::none(format!("the document is not one: {reason}"))

@@ -69,11 +69,9 @@ fn lines(
 
 /// Emits the set `modules`; a kernel without loadable modules has no such file.
 pub fn modules(host: &Host, out: &mut Emitter<'_>) -> Result<(), SinkClosed> {
-    lines(host, "/proc/modules", out, |line, out| {
-        match parse_module(line) {
-            Some(module) => out.record("modules", &module),
-            None => Ok(()),
-        }
+    lines(host, "/proc/modules", out, |line, out| match parse_module(line) {
+        Some(module) => out.record("modules", &module),
+        None => Ok(()),
     })
     .map(|_| ())
 }
@@ -87,9 +85,8 @@ fn parse_module(line: &[u8]) -> Option<Module> {
     let used_by = fields.next()?;
     let state = fields.next()?;
     let names = used_by.split(|&b| b == b',');
-    let taints = fields
-        .find_map(|field| field.strip_prefix(b"(")?.strip_suffix(b")"))
-        .map(RawBytes::from);
+    let taints =
+        fields.find_map(|field| field.strip_prefix(b"(")?.strip_suffix(b")")).map(RawBytes::from);
     Some(Module {
         path: "/proc/modules",
         name: name.into(),
@@ -143,10 +140,7 @@ mod tests {
         assert_eq!((module.size_bytes, module.references), (57_344, Some(2)));
         assert_eq!(
             module.used_by,
-            [
-                RawBytes::from("nft_chain_nat"),
-                RawBytes::from("xt_MASQUERADE")
-            ]
+            [RawBytes::from("nft_chain_nat"), RawBytes::from("xt_MASQUERADE")]
         );
         assert_eq!(module.taints, Some("OE".into()));
         let line = b"ena 131072 - [permanent], Loading 0x0000000000000000";

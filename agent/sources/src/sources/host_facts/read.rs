@@ -29,9 +29,7 @@ pub fn bytes(host: &Host, path: &[u8], limit: usize, out: &mut Emitter<'_>) -> O
 /// A file of one line, without white space at its ends; `None` where that leaves nothing.
 pub fn line(host: &Host, path: &str, out: &mut Emitter<'_>) -> Option<RawBytes> {
     let bytes = bytes(host, path.as_bytes(), LINE_BYTES, out)?;
-    Some(bytes.trim_ascii())
-        .filter(|text| !text.is_empty())
-        .map(RawBytes::from)
+    Some(bytes.trim_ascii()).filter(|text| !text.is_empty()).map(RawBytes::from)
 }
 
 /// As [`line`], right in an open directory of `/sys`; what cannot be read is taken as absent.
@@ -43,8 +41,5 @@ pub fn attribute(dir: &Dir<'_>, name: &str) -> Option<RawBytes> {
 
 /// True where there is no such path.
 pub fn is_missing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

@@ -80,12 +80,8 @@ fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes)
-            .ok()
-            .map(|b| Ipv4Addr::from(b).into()),
-        16 => <[u8; 16]>::try_from(bytes)
-            .ok()
-            .map(|b| Ipv6Addr::from(b).into()),
+        4 => <[u8; 4]>::try_from(bytes).ok().map(|b| Ipv4Addr::from(b).into()),
+        16 => <[u8; 16]>::try_from(bytes).ok().map(|b| Ipv6Addr::from(b).into()),
         _ => None,
     }
 }
@@ -129,15 +125,8 @@ pub struct Link {
     pub sent_bytes: Option<u64>,
 }
 
-const OPERATIONAL: [&str; 7] = [
-    "unknown",
-    "not-present",
-    "down",
-    "lower-layer-down",
-    "testing",
-    "dormant",
-    "up",
-];
+const OPERATIONAL: [&str; 7] =
+    ["unknown", "not-present", "down", "lower-layer-down", "testing", "dormant", "up"];
 
 /// Reads `RTM_NEWLINK`.
 pub fn link(message: &Message<'_>) -> Option<Link> {
@@ -295,10 +284,7 @@ fn parse_route(message: &Message<'_>) -> Option<Vec<Route>> {
         let Some(attributes_of_hop) = hops.get(8..length) else {
             break;
         };
-        let mut hop = Route {
-            interface_index: word(hops, 4),
-            ..route.clone()
-        };
+        let mut hop = Route { interface_index: word(hops, 4), ..route.clone() };
         attributes(attributes_of_hop).for_each(|(kind, value)| next_hop(&mut hop, kind, value));
         all.push(hop);
         hops = hops.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -336,25 +322,15 @@ pub struct Neighbour {
 
 /// Reads `RTM_NEWNEIGH`.
 pub fn neighbour(message: &Message<'_>) -> Option<Neighbour> {
-    const STATES: [&str; 8] = [
-        "INCOMPLETE",
-        "REACHABLE",
-        "STALE",
-        "DELAY",
-        "PROBE",
-        "FAILED",
-        "NOARP",
-        "PERMANENT",
-    ];
+    const STATES: [&str; 8] =
+        ["INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "NOARP", "PERMANENT"];
     if message.kind != libc::RTM_NEWNEIGH {
         return None;
     }
     let bits = short(message.payload, 8)?;
     let names = STATES.iter().enumerate();
-    let set: Vec<&str> = names
-        .filter(|(at, _)| bits >> at & 1 != 0)
-        .map(|(_, name)| *name)
-        .collect();
+    let set: Vec<&str> =
+        names.filter(|(at, _)| bits >> at & 1 != 0).map(|(_, name)| *name).collect();
     let mut found = None;
     let mut hardware = None;
     for (kind, value) in attributes(message.payload.get(12..)?) {
@@ -367,11 +343,7 @@ pub fn neighbour(message: &Message<'_>) -> Option<Neighbour> {
     Some(Neighbour {
         address: found?.to_string(),
         mac: hardware,
-        state: if set.is_empty() {
-            "NONE".into()
-        } else {
-            set.join("|")
-        },
+        state: if set.is_empty() { "NONE".into() } else { set.join("|") },
         interface_index: word(message.payload, 4)?,
     })
 }
@@ -382,18 +354,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn message(kind: u16, payload: &[u8]) -> Message<'_> {
-        Message {
-            kind,
-            interrupted: false,
-            payload,
-        }
+        Message { kind, interrupted: false, payload }
     }
 
     fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut out = u16::try_from(4 + value.len())
-            .unwrap()
-            .to_ne_bytes()
-            .to_vec();
+        let mut out = u16::try_from(4 + value.len()).unwrap().to_ne_bytes().to_vec();
         out.extend(kind.to_ne_bytes());
         out.extend(value);
         out.resize(out.len().next_multiple_of(4), 0);
@@ -403,12 +368,9 @@ mod tests {
     #[test]
     fn a_route_with_two_next_hops() {
         let hop = |index: u32, gateway: [u8; 4]| {
-            let rest = [
-                vec![0, 0],
-                index.to_ne_bytes().to_vec(),
-                attribute(libc::RTA_GATEWAY, &gateway),
-            ]
-            .concat();
+            let rest =
+                [vec![0, 0], index.to_ne_bytes().to_vec(), attribute(libc::RTA_GATEWAY, &gateway)]
+                    .concat();
             let length = u16::try_from(rest.len() + 2).unwrap();
             [length.to_ne_bytes().to_vec(), rest].concat()
         };
@@ -423,10 +385,7 @@ mod tests {
         let routes = routes(&message(libc::RTM_NEWROUTE, &payload));
         assert_eq!(routes.len(), 2);
         assert_eq!(routes[0].destination, "172.16.0.0/16");
-        assert_eq!(
-            (routes[0].table, routes[0].protocol.as_str()),
-            (1000, "static")
-        );
+        assert_eq!((routes[0].table, routes[0].protocol.as_str()), (1000, "static"));
         assert_eq!(routes[1].gateway.as_deref(), Some("10.0.0.2"));
         assert_eq!(routes[1].interface_index, Some(3));
     }
@@ -443,10 +402,7 @@ mod tests {
         ]
         .concat();
         let found = neighbour(&message(libc::RTM_NEWNEIGH, &payload)).unwrap();
-        assert_eq!(
-            (found.address.as_str(), found.state.as_str()),
-            ("::1", "STALE")
-        );
+        assert_eq!((found.address.as_str(), found.state.as_str()), ("::1", "STALE"));
         assert_eq!(found.mac.as_deref(), Some("02:00:00:aa:bb:cc"));
         assert_eq!(found.interface_index, 7);
         let payload = [

@@ -7,10 +7,7 @@ use std::process::Command;
 fn capture(host: &Host) -> (Captured, Outcome) {
     let mut sink = Captured::default();
     let mut out = Emitter::new("host", &mut sink);
-    let options = Options {
-        imds: false,
-        ..Options::default()
-    };
+    let options = Options { imds: false, ..Options::default() };
     let outcome = HostFacts.collect(host, &options, &mut out).unwrap();
     (sink, outcome)
 }
@@ -23,24 +20,14 @@ fn text_of(path: &str) -> String {
 fn the_running_machine_is_described() {
     let (sink, outcome) = capture(&Host::live().unwrap());
     assert!(!matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
-    let [host] = &sink.records("host")[..] else {
-        panic!("not one record")
-    };
+    let [host] = &sink.records("host")[..] else { panic!("not one record") };
     assert_eq!(host["boot_id"], text_of("/proc/sys/kernel/random/boot_id"));
-    assert_eq!(
-        host["kernel_release"],
-        text_of("/proc/sys/kernel/osrelease")
-    );
+    assert_eq!(host["kernel_release"], text_of("/proc/sys/kernel/osrelease"));
     assert_eq!(host["hostname"], text_of("/proc/sys/kernel/hostname"));
     assert!(host["os_release"]["id"].is_string());
     assert_eq!(host["imds_state"], "not asked: switched off");
     assert!(host["instance"].is_null());
-    let uptime: f64 = text_of("/proc/uptime")
-        .split(' ')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let uptime: f64 = text_of("/proc/uptime").split(' ').next().unwrap().parse().unwrap();
     assert!((host["uptime_seconds"].as_f64().unwrap() - uptime).abs() < 60.0);
 
     let interfaces = sink.records("interfaces");
@@ -50,15 +37,9 @@ fn the_running_machine_is_described() {
     let addresses = lo["addresses"].as_array().unwrap();
     assert!(addresses.iter().any(|a| a == "127.0.0.1/8"), "{lo}");
     let routes = sink.records("routes");
-    let local = routes
-        .iter()
-        .find(|r| r["destination"] == "127.0.0.0/8")
-        .unwrap();
+    let local = routes.iter().find(|r| r["destination"] == "127.0.0.0/8").unwrap();
     assert_eq!(local["interface"], "lo");
-    assert_eq!(
-        (&local["type"], &local["table"]),
-        (&"local".into(), &255.into())
-    );
+    assert_eq!((&local["type"], &local["table"]), (&"local".into(), &255.into()));
 
     let users = sink.records("users");
     let root = users.iter().find(|r| r["name"] == "root").unwrap();
@@ -96,10 +77,7 @@ fn interfaces_and_routes_agree_with_ip() {
         assert_eq!(ours["mtu"], theirs["mtu"]);
         assert_eq!(ours["index"], theirs["ifindex"]);
         let state = theirs["operstate"].as_str().unwrap().to_lowercase();
-        assert_eq!(
-            ours["state"].as_str().unwrap().replace('-', ""),
-            state.replace('-', "")
-        );
+        assert_eq!(ours["state"].as_str().unwrap().replace('-', ""), state.replace('-', ""));
         for address in theirs["addr_info"].as_array().unwrap() {
             let bits = &address["prefixlen"];
             let text = format!("{}/{bits}", address["local"].as_str().unwrap());

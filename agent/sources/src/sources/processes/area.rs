@@ -36,26 +36,11 @@ pub fn read<'s>(
         Ok(opened) => opened,
         Err(error) => return Ok(Err(error)),
     };
-    let Some(inline) = start
-        .get(..INLINE_BYTES)
-        .filter(|_| start.len() > INLINE_BYTES)
-    else {
-        return Ok(Ok(Area {
-            inline: start,
-            ..Area::default()
-        }));
+    let Some(inline) = start.get(..INLINE_BYTES).filter(|_| start.len() > INLINE_BYTES) else {
+        return Ok(Ok(Area { inline: start, ..Area::default() }));
     };
     let item = format!("proc/{pid}/{name}");
     let labels = [("pid", &*pid.to_string())];
-    let raw = out.raw_from(
-        item.as_bytes(),
-        &labels,
-        &mut start.chain(&mut rest),
-        max_bytes,
-    )?;
-    Ok(Ok(Area {
-        inline,
-        whole: Some((raw.length_bytes, raw.sha256)),
-        trouble: raw.trouble,
-    }))
+    let raw = out.raw_from(item.as_bytes(), &labels, &mut start.chain(&mut rest), max_bytes)?;
+    Ok(Ok(Area { inline, whole: Some((raw.length_bytes, raw.sha256)), trouble: raw.trouble }))
 }

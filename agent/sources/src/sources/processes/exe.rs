@@ -120,10 +120,7 @@ impl Executables {
             return Some(*known);
         }
         if meta.size_bytes > MAX_HASHED_BYTES {
-            let why = format!(
-                "not hashed: {} bytes, limit {MAX_HASHED_BYTES}",
-                meta.size_bytes
-            );
+            let why = format!("not hashed: {} bytes, limit {MAX_HASHED_BYTES}", meta.size_bytes);
             misses.add("exe sha256", why);
             return None;
         }

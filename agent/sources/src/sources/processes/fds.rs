@@ -69,9 +69,7 @@ fn flags_of(dir: &Dir<'_>, fd: &[u8], target: &[u8], scratch: &mut Scratch) -> O
         return None;
     }
     let info = scratch.shown(dir, &[b"fdinfo/", fd].concat(), 512).ok()?;
-    let line = info
-        .split(|&b| b == b'\n')
-        .find_map(|line| line.strip_prefix(b"flags:"))?;
+    let line = info.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(b"flags:"))?;
     let digits = std::str::from_utf8(line.trim_ascii()).ok()?;
     i32::from_str_radix(digits, 8).ok().map(flag_names)
 }
@@ -129,10 +127,7 @@ mod tests {
         let dir = host.dir(b"/proc/self").unwrap();
         let (files, total) = read(&dir, &mut Scratch::default(), &mut misses);
         std::fs::remove_file(&path).unwrap();
-        let ours = files
-            .iter()
-            .find(|f| f.target.0 == path.as_os_str().as_bytes())
-            .unwrap();
+        let ours = files.iter().find(|f| f.target.0 == path.as_os_str().as_bytes()).unwrap();
         assert_eq!(ours.flags.as_deref(), Some("O_WRONLY|O_CLOEXEC"));
         assert!(total >= files.len() as u64);
         assert!(misses.list.is_empty());

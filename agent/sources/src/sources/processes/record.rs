@@ -67,11 +67,7 @@ pub struct Record<'a> {
 
 impl Record<'_> {
     pub fn new(pid: u32) -> Self {
-        Self {
-            pid,
-            path: format!("/proc/{pid}"),
-            ..Self::default()
-        }
+        Self { pid, path: format!("/proc/{pid}"), ..Self::default() }
     }
 }
 
@@ -85,9 +81,7 @@ impl From<Status> for StatusPart {
             seccomp: status.seccomp,
             no_new_privs: status.no_new_privs,
             tracer_pid: status.tracer_pid,
-            namespace_pids: status
-                .namespace_pids
-                .split_off(1.min(status.namespace_pids.len())),
+            namespace_pids: status.namespace_pids.split_off(1.min(status.namespace_pids.len())),
         }
     }
 }

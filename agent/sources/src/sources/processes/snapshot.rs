@@ -103,9 +103,7 @@ impl<'h> Reader<'h> {
                 record.environ = Some(NulList(area.inline));
                 (record.environ_total_bytes, record.environ_raw_sha256) = area.whole.unzip();
                 misses.add_all("environ", area.trouble);
-                let short = record
-                    .environ_total_bytes
-                    .filter(|n| *n < stat.environ_bytes);
+                let short = record.environ_total_bytes.filter(|n| *n < stat.environ_bytes);
                 misses.add_all(
                     "environ",
                     short.map(|n| format!("ends after {n} of {} bytes", stat.environ_bytes)),
@@ -193,10 +191,7 @@ fn has_ended_since(dir: &Dir<'_>, before: &Stat, scratch: &mut Scratch) -> bool 
 
 /// The telling path and, where there are several hierarchies, all lines.
 fn cgroups(bytes: &[u8]) -> (Option<RawBytes>, Vec<RawBytes>) {
-    let lines: Vec<&[u8]> = bytes
-        .split(|&b| b == b'\n')
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&[u8]> = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty()).collect();
     let path_of = |prefix: &[u8]| {
         lines.iter().find_map(|line| {
             let (_, rest) = line.split_at(line.iter().position(|&b| b == b':')?);
@@ -222,10 +217,7 @@ fn finish(record: Record<'_>, misses: &Misses, out: &mut Emitter<'_>) -> Result<
         let operation = format!("read {}", miss.what);
         out.gap(&operation, record.path.as_bytes(), &miss.why);
     }
-    let record = Record {
-        unreadable: &misses.list,
-        ..record
-    };
+    let record = Record { unreadable: &misses.list, ..record };
     out.record("processes", &record)
 }
 
@@ -236,10 +228,7 @@ mod tests {
     #[test]
     fn cgroup_of_each_layout() {
         let path = |text: &str| cgroups(text.as_bytes());
-        assert_eq!(
-            path("0::/system.slice/a\n"),
-            (Some("/system.slice/a".into()), vec![])
-        );
+        assert_eq!(path("0::/system.slice/a\n"), (Some("/system.slice/a".into()), vec![]));
         let (hybrid, all) = path("4:cpu:/x\n1:name=systemd:/user.slice\n0::/\n");
         assert_eq!((hybrid, all.len()), (Some("/user.slice".into()), 3));
         assert_eq!(path(""), (None, vec![]));

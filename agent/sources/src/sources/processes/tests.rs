@@ -30,11 +30,7 @@ impl Drop for Running {
 }
 
 fn start(command: &mut Command) -> Running {
-    let child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     // The new program is there once it waits for something.
     let stat = format!("/proc/{}/stat", child.id());
     let waits = || stat::parse(&std::fs::read(&stat).unwrap()).is_some_and(|s| s.state == 'S');
@@ -96,10 +92,7 @@ fn a_deleted_executable_is_hashed_and_said_to_be_deleted() {
     assert_eq!(record["exited_midway"], false);
     assert_eq!(record["kernel_thread"], false);
     assert_eq!(record["ppid"], std::process::id());
-    assert_eq!(
-        record["maps"]["deleted"][0],
-        format!("{} (deleted)", path.display())
-    );
+    assert_eq!(record["maps"]["deleted"][0], format!("{} (deleted)", path.display()));
 }
 
 #[test]
@@ -116,9 +109,7 @@ fn a_file_whose_name_ends_like_a_deleted_one_is_there() {
 fn a_memory_file_is_hashed() {
     let memory = memfd_create("kworker", MFdFlags::empty()).unwrap();
     let mut memory = std::fs::File::from(memory);
-    memory
-        .write_all(&std::fs::read(program("sleep")).unwrap())
-        .unwrap();
+    memory.write_all(&std::fs::read(program("sleep")).unwrap()).unwrap();
     let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
     let child = start(Command::new(path).arg0("[kworker/u4:2]").arg("60"));
     let record = record_of(&child);
@@ -181,16 +172,9 @@ fn a_huge_environment_comes_whole_as_an_item_before_its_record() {
     assert_eq!(whole.len(), 55 * (100_000 + "BIG00=".len() + 1));
     let record = &sink.records("processes")[0];
     assert_eq!(record["environ_total_bytes"], whole.len());
-    assert_eq!(
-        record["environ_raw_sha256"],
-        Sha256Digest::of(whole).to_string()
-    );
-    let inline: usize = record["environ"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| bytes(entry).len())
-        .sum();
+    assert_eq!(record["environ_raw_sha256"], Sha256Digest::of(whole).to_string());
+    let inline: usize =
+        record["environ"].as_array().unwrap().iter().map(|entry| bytes(entry).len()).sum();
     assert!((60_000..=area::INLINE_BYTES).contains(&inline), "{inline}");
 }
 
@@ -236,14 +220,7 @@ fn a_process_under_a_mount_is_read_and_said_to_be_covered() {
     for cover in [empty.path(), other.as_path()] {
         let place = format!("/proc/{}", child.0.id());
         let flags = nix::mount::MsFlags::MS_BIND;
-        nix::mount::mount(
-            Some(cover),
-            place.as_str(),
-            None::<&str>,
-            flags,
-            None::<&str>,
-        )
-        .unwrap();
+        nix::mount::mount(Some(cover), place.as_str(), None::<&str>, flags, None::<&str>).unwrap();
         let _mounted = Mounted(place);
         let record = record_of(&child);
         assert_eq!(record["covered_by_mount"], true);
@@ -262,15 +239,10 @@ fn the_whole_table_is_one_tree() {
     let host = Host::live().unwrap();
     let mut sink = Captured::default();
     let mut out = Emitter::new("processes", &mut sink);
-    let outcome = Processes
-        .collect(&host, &Options::default(), &mut out)
-        .unwrap();
+    let outcome = Processes.collect(&host, &Options::default(), &mut out).unwrap();
     assert!(!matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     let records = sink.records("processes");
-    let ours = records
-        .iter()
-        .find(|r| r["pid"] == std::process::id())
-        .unwrap();
+    let ours = records.iter().find(|r| r["pid"] == std::process::id()).unwrap();
     let own_exe = std::env::current_exe().unwrap();
     assert_eq!(ours["exe"]["sha256"], digest_of(&own_exe));
     assert!(ours["threads"].as_i64().unwrap() > 1);
@@ -291,12 +263,8 @@ fn as_this_user() {
     let host = Host::live().unwrap();
     let mut sink = Captured::default();
     let mut out = Emitter::new("processes", &mut sink);
-    let outcome = Processes
-        .collect(&host, &Options::default(), &mut out)
-        .unwrap();
-    let Outcome::Partial(gaps) = outcome else {
-        panic!("{outcome:?}")
-    };
+    let outcome = Processes.collect(&host, &Options::default(), &mut out).unwrap();
+    let Outcome::Partial(gaps) = outcome else { panic!("{outcome:?}") };
     let has = |name: &str| gaps.iter().any(|gap| gap.operation == name);
     assert!(has("read environ") && has("read maps"), "{gaps:?}");
     // Another test may just have covered a process.
@@ -312,10 +280,7 @@ fn as_this_user() {
             .iter()
             .any(|miss| miss["what"] == "environ" && miss["why"] == "EACCES: Permission denied")
     );
-    let ours = records
-        .iter()
-        .find(|r| r["pid"] == std::process::id())
-        .unwrap();
+    let ours = records.iter().find(|r| r["pid"] == std::process::id()).unwrap();
     assert!(ours["environ"].is_array() && ours["exe"]["sha256"].is_string());
 }
 

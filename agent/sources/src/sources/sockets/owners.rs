@@ -52,9 +52,7 @@ impl Owners {
             let inode = match readlinkat(at, OsStr::from_bytes(name)) {
                 Ok(target) => bracketed_inode(target.as_bytes(), b"socket"),
                 Err(error) => {
-                    refused = Some(error)
-                        .filter(|error| *error != Errno::ENOENT)
-                        .or(refused);
+                    refused = Some(error).filter(|error| *error != Errno::ENOENT).or(refused);
                     None
                 }
             };
@@ -83,10 +81,8 @@ impl Owners {
     pub fn finish(&mut self, out: &mut Emitter<'_>) {
         self.held.sort_unstable();
         if self.left_out > 0 {
-            let reason = format!(
-                "{} descriptors of sockets beyond the limit of {MAX_HELD}",
-                self.left_out
-            );
+            let reason =
+                format!("{} descriptors of sockets beyond the limit of {MAX_HELD}", self.left_out);
             out.gap("list owners", b"/proc", &reason);
         }
     }
@@ -95,23 +91,14 @@ impl Owners {
     pub fn of(&self, inode: u64) -> (Vec<Owner<'_>>, u64) {
         let from = self.held.partition_point(|held| held.0 < inode);
         let (mut list, mut total, mut last) = (Vec::new(), 0, None);
-        for &(_, pid, fd) in self
-            .held
-            .iter()
-            .skip(from)
-            .take_while(|held| held.0 == inode)
-        {
+        for &(_, pid, fd) in self.held.iter().skip(from).take_while(|held| held.0 == inode) {
             if last == Some(pid) {
                 continue;
             }
             last = Some(pid);
             total += 1;
             if list.len() < LISTED {
-                list.push(Owner {
-                    pid,
-                    comm: self.names.get(&pid),
-                    fd,
-                });
+                list.push(Owner { pid, comm: self.names.get(&pid), fd });
             }
         }
         (list, total)

@@ -91,11 +91,7 @@ fn open(proc: &View<'_>, namespace: u64, pid: u32) -> io::Result<Option<Tables>>
     match table("dev") {
         Err(error) if gone(&error) => Ok(None),
         Err(error) => Err(error),
-        Ok(_) => Ok(Some(Tables {
-            pid,
-            files: files.into(),
-            interfaces,
-        })),
+        Ok(_) => Ok(Some(Tables { pid, files: files.into(), interfaces })),
     }
 }
 
@@ -116,10 +112,7 @@ fn read(
             }
         };
         let mut emit = |socket: &Socket| {
-            let (list, total) = socket
-                .inode
-                .map(|inode| owners.of(inode))
-                .unwrap_or_default();
+            let (list, total) = socket.inode.map(|inode| owners.of(inode)).unwrap_or_default();
             let cut = total > list.len() as u64;
             let record = Record {
                 table: table.clone(),
@@ -128,9 +121,7 @@ fn read(
                 socket,
                 owners: list,
                 owners_total: cut.then_some(total),
-                interface: socket
-                    .interface_index
-                    .and_then(|index| tables.interfaces.get(&index)),
+                interface: socket.interface_index.and_then(|index| tables.interfaces.get(&index)),
             };
             out.record("sockets", &record)
         };

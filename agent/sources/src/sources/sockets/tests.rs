@@ -14,9 +14,7 @@ fn capture() -> (Vec<Value>, Outcome) {
     let host = Host::live().unwrap();
     let mut sink = Captured::default();
     let mut out = Emitter::new("sockets", &mut sink);
-    let outcome = Sockets
-        .collect(&host, &Options::default(), &mut out)
-        .unwrap();
+    let outcome = Sockets.collect(&host, &Options::default(), &mut out).unwrap();
     drop(out);
     (sink.records("sockets"), outcome)
 }
@@ -57,10 +55,7 @@ fn our_own_sockets_are_ours() {
         let bound = find("udp6", "UNCONNECTED", udp.local_addr().unwrap().port());
         assert_eq!(bound["local_address"], "::1");
     }
-    let unix = records
-        .iter()
-        .find(|r| r["path"] == *path.to_str().unwrap())
-        .unwrap();
+    let unix = records.iter().find(|r| r["path"] == *path.to_str().unwrap()).unwrap();
     assert_eq!(unix["state"], "LISTEN");
     assert_eq!(unix["type"], "stream");
     assert_eq!(unix["owners"][0]["pid"], std::process::id());

@@ -119,9 +119,7 @@ fn an_image_of_odd_size_hashes_as_the_tools_say() {
     let (sink, outcome) = collect(&[&path]);
     assert_eq!(outcome, Outcome::Complete);
     let records = sink.records("volumes");
-    let [record] = &records[..] else {
-        panic!("{records:?}")
-    };
+    let [record] = &records[..] else { panic!("{records:?}") };
     assert_eq!(record["hashed"], true);
     assert_eq!(record["blocks"], 11);
     assert_eq!(record["block_bytes"], 524_288);
@@ -202,10 +200,8 @@ fn an_mbr_with_logical_partitions_matches_sfdisk() {
         assert!(theirs["node"].as_str().unwrap().ends_with(&number));
         assert_eq!(ours["start_bytes"], theirs["start"].as_u64().unwrap() * 512);
         assert_eq!(ours["size_bytes"], theirs["size"].as_u64().unwrap() * 512);
-        let code = format!(
-            "{:#04x}",
-            u8::from_str_radix(theirs["type"].as_str().unwrap(), 16).unwrap()
-        );
+        let code =
+            format!("{:#04x}", u8::from_str_radix(theirs["type"].as_str().unwrap(), 16).unwrap());
         assert_eq!(ours["type_code"], code);
     }
 }
@@ -219,12 +215,7 @@ fn a_device_whose_end_fails_is_filled_and_says_where() {
     };
     // The backing file now ends within a block and on a page: what lies behind gives EIO.
     let kept = 2 * 1024 * 1024 + 8192;
-    File::options()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_len(kept)
-        .unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(kept).unwrap();
     let (sink, outcome) = collect(&[&device.0]);
     assert!(matches!(outcome, Outcome::Partial(_)), "{outcome:?}");
     let record = &sink.records("volumes")[0];
@@ -248,11 +239,7 @@ fn the_page_cache_stays_as_it_was() {
     let directory = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
     let path = image(directory.path(), 8 * 1024 * 1024);
     let cached = || {
-        let pages = tool(
-            "fincore",
-            &["-n", "-o", "PAGES", path.to_str().unwrap()],
-            "",
-        )?;
+        let pages = tool("fincore", &["-n", "-o", "PAGES", path.to_str().unwrap()], "")?;
         pages.trim().parse::<u64>().ok()
     };
     let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
@@ -265,10 +252,7 @@ fn the_page_cache_stays_as_it_was() {
     let (sink, _) = collect(&[&path]);
     assert_eq!(sink.records("volumes")[0]["direct_io"], true);
     assert_eq!(cached(), Some(before));
-    assert!(
-        before < 2048,
-        "the test itself cached the file: {before} pages"
-    );
+    assert!(before < 2048, "the test itself cached the file: {before} pages");
 }
 
 #[test]
@@ -279,9 +263,7 @@ fn what_is_no_volume_is_refused_and_the_others_go_on() {
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let missing = directory.path().join("missing");
     let (sink, outcome) = collect(&[&fifo, directory.path(), &missing, &path]);
-    let Outcome::Partial(gaps) = outcome else {
-        panic!("{outcome:?}")
-    };
+    let Outcome::Partial(gaps) = outcome else { panic!("{outcome:?}") };
     assert_eq!(gaps.iter().map(|gap| gap.count).sum::<u64>(), 3);
     let records = sink.records("volumes");
     assert_eq!(records.len(), 4);
@@ -324,16 +306,10 @@ fn a_sink_that_closes_midway_ends_the_run() {
     }
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("sparse.img");
-    File::create(&path)
-        .unwrap()
-        .set_len(600 * 1024 * 1024)
-        .unwrap();
+    File::create(&path).unwrap().set_len(600 * 1024 * 1024).unwrap();
     let mut sink = Closing(0);
     let mut out = Emitter::new("volumes", &mut sink);
-    let options = Options {
-        volumes: vec![path],
-        ..Options::default()
-    };
+    let options = Options { volumes: vec![path], ..Options::default() };
     let result = Volumes.collect(&Host::live().unwrap(), &options, &mut out);
     assert!(result.is_err());
     drop(out);
