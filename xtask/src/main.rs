@@ -12,8 +12,10 @@ mod tools;
 use std::process::ExitCode;
 use tools::Outcome;
 
+type Benchmark = (&'static str, &'static str, fn() -> Outcome);
+
 /// Every benchmark: its name, what it compares, how it runs.
-const ALL: &[(&str, &str, fn() -> Outcome)] = &[
+const ALL: &[Benchmark] = &[
     ("processes", "snapshot of 5,000 processes: agent, ps + lsof, acquire", processes::run),
     ("hash", "whole device and 512 KiB blocks: agent, sha256sum, dcfldd", hash::run),
     (
