@@ -102,7 +102,6 @@ def hostile_bytes(host: SuspectHost, planted: Planted) -> None:
     root = os.fsencode(host.root)
     with open(root + b"/etc/cron.d/" + CRON_NAME, "wb") as file:
         file.write(CRON_TEXT)
-    os.mkfifo(root + b"/etc/cron.d/fifo", 0o644)
     os.symlink("loop-b", host.root / "var/lib/cloud/loop-a")
     os.symlink("loop-a", host.root / "var/lib/cloud/loop-b")
     os.symlink("..", host.root / "var/lib/cloud/data/up")
@@ -123,6 +122,12 @@ def hostile_bytes(host: SuspectHost, planted: Planted) -> None:
         planted.big_environ = True
     except TimeoutError:
         planted.big_environ = False
+
+
+def fifo_in_cron(host: SuspectHost) -> None:
+    """A FIFO among cron's files. Debian's cron opens it and never runs a job again: plant it
+    after cron has done its part."""
+    os.mkfifo(host.root / "etc/cron.d/fifo", 0o644)
 
 
 def live_cron_line(host: SuspectHost) -> None:
