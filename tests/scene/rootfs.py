@@ -114,6 +114,7 @@ def _file_system(path: Path) -> str:
 def work_dir() -> Iterator[Path]:
     """A scratch directory that can hold an overlay's upper layer; removed at the end."""
     path = Path(tempfile.mkdtemp(prefix="cleanroom-e2e-", dir=os.environ.get("TMPDIR", "/var/tmp")))
+    path.chmod(0o711)  # an ordinary user's run has its store below it
     mounted = _file_system(path) == "overlayfs"  # in a container: no overlay on an overlay
     if mounted:
         run("mount", "-t", "tmpfs", "-o", "mode=0755", "cleanroom-e2e", path)
