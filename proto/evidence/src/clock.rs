@@ -16,10 +16,7 @@ pub struct Timestamp {
 impl Timestamp {
     /// From whole seconds and nanoseconds; nanoseconds above the range are cut to it.
     pub fn new(unix_seconds: i64, nanoseconds: u32) -> Self {
-        Self {
-            unix_seconds,
-            nanoseconds: nanoseconds.min(999_999_999),
-        }
+        Self { unix_seconds, nanoseconds: nanoseconds.min(999_999_999) }
     }
 
     /// Nanoseconds since 1970-01-01 UTC.
@@ -55,12 +52,8 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || {
-            format!(
-                "not an RFC 3339 time: {:?}",
-                text.chars().take(40).collect::<String>()
-            )
-        };
+        let bad =
+            || format!("not an RFC 3339 time: {:?}", text.chars().take(40).collect::<String>());
         if let Some(raw) = text.strip_prefix('@') {
             let (seconds, nanos) = raw.split_once('.').unwrap_or((raw, "0"));
             let seconds = seconds.parse().map_err(|_| bad())?;
@@ -79,9 +72,7 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -110,18 +101,9 @@ mod tests {
 
     #[test]
     fn writes_rfc_3339_and_keeps_what_it_cannot_write() {
-        assert_eq!(
-            Timestamp::new(0, 5).to_string(),
-            "1970-01-01T00:00:00.000000005Z"
-        );
-        assert_eq!(
-            Timestamp::new(-1, 999_999_999).to_string(),
-            "1969-12-31T23:59:59.999999999Z"
-        );
-        assert_eq!(
-            Timestamp::new(i64::MAX, 1).to_string(),
-            "@9223372036854775807.000000001"
-        );
+        assert_eq!(Timestamp::new(0, 5).to_string(), "1970-01-01T00:00:00.000000005Z");
+        assert_eq!(Timestamp::new(-1, 999_999_999).to_string(), "1969-12-31T23:59:59.999999999Z");
+        assert_eq!(Timestamp::new(i64::MAX, 1).to_string(), "@9223372036854775807.000000001");
     }
 
     proptest! {

@@ -79,9 +79,7 @@ impl Serialize for Sha256Digest {
 
 impl<'de> Deserialize<'de> for Sha256Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -114,10 +112,7 @@ mod tests {
     fn known_answer_and_round_trip() {
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Sha256Digest::of(b"abc").to_string(), abc);
-        assert_eq!(
-            abc.parse::<Sha256Digest>().unwrap(),
-            Sha256Digest::of(b"abc")
-        );
+        assert_eq!(abc.parse::<Sha256Digest>().unwrap(), Sha256Digest::of(b"abc"));
         for bad in ["", "ba", &abc[1..], &abc.to_uppercase(), &format!("{abc}0")] {
             assert!(bad.parse::<Sha256Digest>().is_err(), "{bad}");
         }

@@ -18,17 +18,12 @@ pub struct BadId {
 
 fn check(what: &'static str, text: &str) -> Result<(), BadId> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
-    let first_fits = text
-        .bytes()
-        .next()
-        .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let first_fits =
+        text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     if first_fits && text.len() <= MAX_LEN && text.bytes().all(allowed) {
         return Ok(());
     }
-    Err(BadId {
-        what,
-        given: text.chars().take(MAX_LEN).collect(),
-    })
+    Err(BadId { what, given: text.chars().take(MAX_LEN).collect() })
 }
 
 macro_rules! id {
@@ -100,9 +95,7 @@ mod tests {
 
     #[test]
     fn refuses_what_could_leave_its_folder() {
-        for bad in [
-            "", ".", "..", "a/b", "../x", "A", "a b", "a\0", ".a", "-a", "é",
-        ] {
+        for bad in ["", ".", "..", "a/b", "../x", "A", "a b", "a\0", ".a", "-a", "é"] {
             assert!(bad.parse::<CaseId>().is_err(), "{bad}");
         }
         assert!("a".repeat(65).parse::<HostId>().is_err());

@@ -49,10 +49,7 @@ pub struct Gaps(Vec<Gap>);
 impl Gaps {
     /// Counts one failure.
     pub fn add(&mut self, operation: &str, subject: &[u8], reason: &str) {
-        let known = self
-            .0
-            .iter()
-            .position(|g| g.operation == operation && g.reason == reason);
+        let known = self.0.iter().position(|g| g.operation == operation && g.reason == reason);
         let full = self.0.len() >= KINDS;
         let gap = match known {
             Some(at) => self.0.get_mut(at),
@@ -82,11 +79,7 @@ impl Gaps {
 
     /// `Complete` without gaps, else `Partial` with them.
     pub fn into_outcome(self) -> Outcome {
-        if self.0.is_empty() {
-            Outcome::Complete
-        } else {
-            Outcome::Partial(self.0)
-        }
+        if self.0.is_empty() { Outcome::Complete } else { Outcome::Partial(self.0) }
     }
 }
 
@@ -118,9 +111,7 @@ mod tests {
             gaps.add("open", format!("/p/{n}").as_bytes(), "EACCES");
             gaps.add(&format!("op{n}"), b"x", "r");
         }
-        let Outcome::Partial(gaps) = gaps.into_outcome() else {
-            panic!("not partial")
-        };
+        let Outcome::Partial(gaps) = gaps.into_outcome() else { panic!("not partial") };
         assert_eq!(gaps.len(), KINDS);
         assert_eq!(gaps[0].count, 1000);
         assert_eq!(gaps[0].examples.len(), EXAMPLES);

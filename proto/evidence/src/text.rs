@@ -142,9 +142,7 @@ fn push_hex(out: &mut String, byte: u8) {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    (digit as char)
-        .to_digit(16)
-        .and_then(|value| value.try_into().ok())
+    (digit as char).to_digit(16).and_then(|value| value.try_into().ok())
 }
 
 #[cfg(test)]
