@@ -8,6 +8,7 @@
 
 mod emit;
 mod host;
+pub mod imds;
 mod options;
 mod registry;
 mod source;
@@ -18,6 +19,9 @@ mod source;
 pub mod sys;
 
 pub mod sources;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod userdata;
 
 pub use emit::{Emitter, FileRead, Sink, SinkClosed};
 pub use host::{Content, Dir, Entry, Host, Opened};
