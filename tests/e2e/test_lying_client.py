@@ -134,16 +134,12 @@ def test_path_tricks_in_a_record_set(client, identity, intact, name: bytes) -> N
 def test_path_tricks_in_file_names_stay_names(client, identity, intact, collector, work) -> None:
     names = [b"/../../../../tmp/evil", b"../evil", b"/etc/../../evil", b"//evil", b"/a\nb",
              b"/-rf", b"/\xff\xfe", b"/" + b"d/" * 500 + b"deep", b".", b"/", b"a\0b"]
-    session, seq = new_session(), 0
     for name in names:
-        data = b"evil " + name
         try:
-            client.say(identity, [client.open(session), *client.item(seq + 1, name, data, FILE),
-                                  client.done(seq + 1)])
-            session, seq = new_session(), 0
+            client.say(identity, [client.open(new_session()),
+                                  *client.item(1, name, b"evil " + name, FILE), client.done(1)])
         except grpc.RpcError as error:
             assert len(error.details()) > 10
-            session, seq = new_session(), 0
     path = collector.store.bundle(CASE, work / "liar" / "tricks.tar")
     bundle = Bundle(path)
     for name in bundle.names:
@@ -179,15 +175,22 @@ def test_resume_with_a_prefix_that_was_never_sent(client, identity, intact) -> N
         client.begin(1, b"x", resume_offset=10, resume_sha256=bytes(32)), client.done(1)])
 
 
-def test_sent_again_is_harmless(client, identity, honest_session, intact) -> None:
-    heard = client.say(identity, [client.open(honest_session)])
-    assert durable(heard) == 1
-    other = b"another text under a number that is durable"
+def test_sent_again_is_harmless(client, identity, intact, collector) -> None:
+    """What is durable keeps its bytes, whatever is sent under its number later."""
+    session = new_session()
+    first, other = b"first " + secrets.token_bytes(8), b"other " + secrets.token_bytes(8)
+    client.say(identity, [client.open(session), *client.item(1, b"x", first)])
+    heard = client.say(identity, [client.open(session)])
+    assert durable(heard) == 1, "it was durable, so the agent need not send it again"
     try:
-        client.say(identity, [client.open(honest_session), *client.item(1, b"honest", other),
-                              client.done(1)])
+        client.say(identity, [client.open(session), *client.item(1, b"x", other), client.done(1)])
     except grpc.RpcError as error:
         assert len(error.details()) > 10
+    blobs = collector.store.blobs()
+    assert hashlib.sha256(first).hexdigest() in blobs
+    lines = [path.read_text() for path in collector.store.path.glob(f"cases/*/sessions/*/{session}/items.jsonl")]
+    assert len(lines) == 1 and hashlib.sha256(first).hexdigest() in lines[0]
+    assert hashlib.sha256(other).hexdigest() not in lines[0]
 
 
 def test_replayed_token(client, collector, intact) -> None:

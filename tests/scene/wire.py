@@ -149,35 +149,30 @@ class Client:
     # --- conversation -------------------------------------------------------------------------
 
     def say(self, identity: Identity | None, messages: list, timeout: float = 20) -> list:
-        """Sends messages in order, answers clock probes; gives what the collector said.
+        """Sends the first message, answers the clock probe, sends the others in order.
 
-        Raises grpc.RpcError, with `.heard` added: what was said before the refusal.
+        Gives what the collector said (but the probe). Raises grpc.RpcError with `.heard` added:
+        what was said before the refusal.
         """
         outbox: queue.Queue = queue.Queue()
-        for message in messages:
-            outbox.put(message)
+        outbox.put(messages[0])
 
         def outgoing() -> Iterator:
             while (message := outbox.get(timeout=timeout)) is not None:
                 yield message
 
         heard: list = []
-        ends = bool(messages) and messages[-1].WhichOneof("message") == "done"
-        if not ends:
-            outbox.put(None)
         with self.channel(identity) as channel:
             call = self.grpc.EvidenceStub(channel).Capture(outgoing(), timeout=timeout)
             try:
                 for message in call:
-                    kind = message.WhichOneof("message")
-                    if kind == "clock_probe":
-                        if ends:
-                            outbox.put(self.pb.AgentMessage(clock_reply=self.pb.ClockReply(
-                                nonce=message.clock_probe.nonce, clock=self.clock())))
+                    if message.WhichOneof("message") != "clock_probe":
+                        heard.append(message)
                         continue
-                    heard.append(message)
-                    if kind == "closed":
-                        break
+                    reply = self.pb.ClockReply(nonce=message.clock_probe.nonce, clock=self.clock())
+                    outbox.put(self.pb.AgentMessage(clock_reply=reply))
+                    for other in [*messages[1:], None]:  # None: the stream's end
+                        outbox.put(other)
             except grpc.RpcError as refused:
                 refused.heard = heard
                 raise
