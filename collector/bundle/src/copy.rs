@@ -32,10 +32,7 @@ impl<'a> Copier<'a> {
         if item.seal.length_bytes == 0 {
             return Ok(());
         }
-        let broken = |why: String| BundleError::Blob {
-            sha256: item.seal.sha256,
-            why,
-        };
+        let broken = |why: String| BundleError::Blob { sha256: item.seal.sha256, why };
         let mut file = self.open(item)?;
         let mut buffer = vec![0u8; CHUNK];
         let (mut hasher, mut length) = (Hasher::default(), 0u64);
@@ -106,12 +103,9 @@ impl<'a> Copier<'a> {
         }
         let mut last = [0u8; 1];
         let mut file = self.open(item)?;
-        file.seek(SeekFrom::End(-1))
-            .and_then(|_| file.read_exact(&mut last))
-            .map_err(|error| BundleError::Blob {
-                sha256: item.seal.sha256,
-                why: format!("cannot be read: {error}"),
-            })?;
+        file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut last)).map_err(|error| {
+            BundleError::Blob { sha256: item.seal.sha256, why: format!("cannot be read: {error}") }
+        })?;
         Ok(last != *b"\n")
     }
 }
@@ -137,11 +131,9 @@ mod tests {
     #[test]
     fn only_the_sealed_bytes_pass() {
         assert_eq!(copy_of(b"abc", b"abc").unwrap(), b"abc");
-        for (stored, says) in [
-            (&b"abd"[..], "now hashes"),
-            (b"ab", "has 2 of"),
-            (b"abcd", "longer"),
-        ] {
+        for (stored, says) in
+            [(&b"abd"[..], "now hashes"), (b"ab", "has 2 of"), (b"abcd", "longer")]
+        {
             let error = copy_of(stored, b"abc").unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
@@ -151,10 +143,7 @@ mod tests {
     fn a_part_cut_in_its_line_does_not_spoil_the_next() {
         let parts: [&'static [u8]; 4] = [b"{\"a\":1}\n{\"b", b"{\"c\":1}\n", b"", b"{\"d\":1}"];
         let open = move |digest: &Sha256Digest| {
-            let bytes = parts
-                .iter()
-                .find(|p| Sha256Digest::of(p) == *digest)
-                .unwrap();
+            let bytes = parts.iter().find(|p| Sha256Digest::of(p) == *digest).unwrap();
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(bytes).unwrap();
             file.rewind().unwrap();

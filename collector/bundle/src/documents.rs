@@ -13,14 +13,8 @@ pub struct Document {
 
 /// Every document. `data/report.html` and `data/findings.jsonl` are one line each.
 pub static ALL: &[Document] = &[
-    Document {
-        path: "data/case.json",
-        write: case,
-    },
-    Document {
-        path: "data/timeline/timesketch.jsonl",
-        write: timesketch::write,
-    },
+    Document { path: "data/case.json", write: case },
+    Document { path: "data/timeline/timesketch.jsonl", write: timesketch::write },
 ];
 
 fn case(view: &CaseView<'_>, out: &mut dyn Write) -> Result<(), BundleError> {

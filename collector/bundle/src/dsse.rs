@@ -156,18 +156,43 @@ pub fn open(bytes: &[u8], key: &[u8; 32]) -> Result<Statement, DsseError> {
 /// The id of an Ed25519 key: SHA-256 of its SubjectPublicKeyInfo in DER (RFC 8410), as
 /// `openssl pkey -pubin -outform DER | sha256sum` shows it.
 pub fn key_id(key: &[u8; 32]) -> Sha256Digest {
-    const PREFIX: [u8; 12] = [
-        0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-    ];
+    const PREFIX: [u8; 12] =
+        [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
     Sha256Digest::of(&[PREFIX.as_slice(), key].concat())
 }
 
 /// DSSE's pre-authentication encoding of the payload and its type.
 fn pae(payload: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "DSSEv1 {} {PAYLOAD_TYPE} {} ",
-        PAYLOAD_TYPE.len(),
-        payload.len()
-    );
+    let head = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), payload.len());
     [head.as_bytes(), payload].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Scene, flipped};
+
+    #[test]
+    fn opens_what_it_wrote_and_nothing_else() {
+        let scene = Scene::with(Vec::new());
+        let signer = scene.case.signer();
+        let digest = Sha256Digest::of(b"x");
+        let statement = Statement::new(&"case-1".parse().unwrap(), &[("a", digest)]);
+        let bytes = envelope(&statement, signer).unwrap();
+        let key = signer.public_key();
+        let opened = open(&bytes, &key).unwrap();
+        assert_eq!(opened, statement);
+        assert_eq!((opened.digest("a"), opened.digest("b")), (Some(digest), None));
+        for at in 0..bytes.len() {
+            for mask in [1, 0x20, 0x80] {
+                assert!(open(&flipped(&bytes, at, mask), &key).is_err(), "byte {at}");
+            }
+            assert!(open(&bytes[..at], &key).is_err());
+        }
+        let spaced = [b" ".as_slice(), &bytes].concat();
+        assert_eq!(open(&spaced, &key), Err(DsseError::Form("it would be written otherwise")));
+        let mut other = key;
+        other[0] ^= 1;
+        assert_eq!(open(&bytes, &other), Err(DsseError::OtherKey));
+    }
 }

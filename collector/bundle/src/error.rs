@@ -47,11 +47,7 @@ pub enum BundleError {
 impl BundleError {
     /// A disk error with what was tried.
     pub(crate) fn disk(doing: &'static str, path: &std::path::Path, source: io::Error) -> Self {
-        Self::Disk {
-            doing,
-            path: path.to_owned(),
-            source,
-        }
+        Self::Disk { doing, path: path.to_owned(), source }
     }
 }
 

@@ -82,11 +82,7 @@ impl Layout {
                     place.offset_bytes = Some(offset);
                 }
             }
-            self.sets.push(Set {
-                live: format!("{}/{name}", category(&name)),
-                path,
-                parts,
-            });
+            self.sets.push(Set { live: format!("{}/{name}", category(&name)), path, parts });
         }
         Ok(())
     }
@@ -156,9 +152,5 @@ fn category(file: &str) -> &'static str {
 /// `YYYYMMDDhhmmss` of an RFC 3339 time.
 fn compact(time: &str) -> String {
     let second = time.split('.').next().unwrap_or_default();
-    second
-        .chars()
-        .filter(char::is_ascii_digit)
-        .take(14)
-        .collect()
+    second.chars().filter(char::is_ascii_digit).take(14).collect()
 }

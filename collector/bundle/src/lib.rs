@@ -34,10 +34,10 @@ mod uac_log;
 mod verify;
 mod view;
 
+pub use self::tar::read::TarError;
 pub use dsse::DsseError;
 pub use error::BundleError;
 pub use export::{Exported, Options, export};
 pub use item::{Item, ItemLine, Place};
-pub use self::tar::read::TarError;
 pub use verify::{Verified, VerifyError, VerifyOptions, verify};
 pub use view::{CaseView, SessionView};

@@ -83,11 +83,7 @@ impl Output {
         let mut hasher = Hasher::default();
         let mut bytes = 0u64;
         let mut hashing = |out: &mut dyn Write| {
-            let mut tee = Tee {
-                out,
-                hasher: &mut hasher,
-                bytes: &mut bytes,
-            };
+            let mut tee = Tee { out, hasher: &mut hasher, bytes: &mut bytes };
             content(&mut tee)
         };
         match &mut self.form {
@@ -105,10 +101,7 @@ impl Output {
                 file.sync_all()?;
             }
         }
-        Ok(Written {
-            sha256: hasher.finish(),
-            bytes,
-        })
+        Ok(Written { sha256: hasher.finish(), bytes })
     }
 
     /// Makes the bundle durable and gives it its name.
@@ -158,15 +151,11 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
 }
 
 fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn folders(root: &Path, folder: &Path) -> Result<(), BundleError> {
-    if folder == root || folder.is_dir() {
+    if folder == root || folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
     }
     if let Some(parent) = folder.parent() {
@@ -192,11 +181,7 @@ fn sync_folders(folder: &Path) -> Result<(), BundleError> {
 
 fn parent(path: &Path) -> &Path {
     let parent = path.parent().unwrap_or(Path::new("."));
-    if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    }
+    if parent.as_os_str().is_empty() { Path::new(".") } else { parent }
 }
 
 /// Renames without replacing (renameat2(2)). Some file systems cannot; there the check and the
@@ -225,8 +210,7 @@ struct Tee<'a> {
 impl Write for Tee<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes)?;
-        self.hasher
-            .update(bytes.get(..written).unwrap_or_default());
+        self.hasher.update(bytes.get(..written).unwrap_or_default());
         *self.bytes += written as u64;
         Ok(written)
     }

@@ -67,17 +67,8 @@ pub fn items() -> Vec<Given> {
             Vec::new(),
             ItemStatus::Whole,
         ),
-        (
-            ItemKind::File,
-            b"/etc/shadow",
-            Some(meta(FileKind::Regular, 900)),
-            Vec::new(),
-            denied,
-        ),
-        records(
-            b"processes",
-            "{\"pid\":2,\"start_time\":\"2026-01-01T00:00:01Z\"}\n",
-        ),
+        (ItemKind::File, b"/etc/shadow", Some(meta(FileKind::Regular, 900)), Vec::new(), denied),
+        records(b"processes", "{\"pid\":2,\"start_time\":\"2026-01-01T00:00:01Z\"}\n"),
         records(b"../../set", "{}\n"),
         raw(b"imds:/latest/user-data", b"#cloud-config\n"),
         raw(b"volume-blocks:/dev/nvme0n1", b"0 0 524288 00\n"),
@@ -153,16 +144,10 @@ impl Scene {
             bytes: 0,
         };
         session.end_source(seq + 1, outcome).unwrap();
-        session
-            .note(seq + 2, "footprint", serde_json::json!({"pid": 1}))
-            .unwrap();
+        session.note(seq + 2, "footprint", serde_json::json!({"pid": 1})).unwrap();
         session.commit().unwrap();
         session.close("done").unwrap();
-        Self {
-            dir,
-            case,
-            items: count,
-        }
+        Self { dir, case, items: count }
     }
 
     pub fn export(&self, name: &str, folder: bool) -> Result<Exported, BundleError> {

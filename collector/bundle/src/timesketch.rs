@@ -21,7 +21,7 @@ pub fn write(view: &CaseView<'_>, out: &mut dyn Write) -> Result<(), BundleError
             let header = &item.header;
             events_from_item(host, item.seq, header, iter::empty::<&[u8]>(), &mut take);
             if reads_lines(header) {
-                view.lines(item, &mut |number, line| {
+                view.lines(item, |number, line| {
                     events_from_line(host, item.seq, header, number, line, &mut take);
                     Ok(())
                 })?;

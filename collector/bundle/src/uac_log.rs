@@ -40,10 +40,7 @@ pub fn text(view: &CaseView<'_>, session: &SessionView) -> String {
         line(
             outcome.started.utc,
             level,
-            &format!(
-                "{}: {} items, {} bytes, {how}",
-                outcome.source, outcome.items, outcome.bytes
-            ),
+            &format!("{}: {} items, {} bytes, {how}", outcome.source, outcome.items, outcome.bytes),
         );
         if let Outcome::Partial(gaps) = &outcome.outcome {
             for gap in gaps {

@@ -56,12 +56,7 @@ impl<'a> CaseView<'a> {
                 info,
             });
         }
-        Ok(Self {
-            reader,
-            sessions,
-            entries,
-            exported: Timestamp::new(exported.unix_seconds, 0),
-        })
+        Ok(Self { reader, sessions, entries, exported: Timestamp::new(exported.unix_seconds, 0) })
     }
 
     /// What the case is.
@@ -81,13 +76,13 @@ impl<'a> CaseView<'a> {
         &self,
         session: &SessionView,
         set: &str,
-        take: &mut dyn FnMut(&Item, u64, &[u8]) -> Result<(), BundleError>,
+        mut take: impl FnMut(&Item, u64, &[u8]) -> Result<(), BundleError>,
     ) -> Result<(), BundleError> {
         let wanted = |item: &&Item| {
             item.header.kind == ItemKind::Records && item.header.name.as_bytes() == set.as_bytes()
         };
         for item in session.items.iter().filter(wanted) {
-            self.lines(item, &mut |number, line| take(item, number, line))?;
+            self.lines(item, |number, line| take(item, number, line))?;
         }
         Ok(())
     }
@@ -96,7 +91,7 @@ impl<'a> CaseView<'a> {
     pub fn lines(
         &self,
         item: &Item,
-        take: &mut dyn FnMut(u64, &[u8]) -> Result<(), BundleError>,
+        mut take: impl FnMut(u64, &[u8]) -> Result<(), BundleError>,
     ) -> Result<(), BundleError> {
         if item.seal.length_bytes == 0 {
             return Ok(());
@@ -109,10 +104,8 @@ impl<'a> CaseView<'a> {
         let (mut line, mut number, mut skipping) = (Vec::new(), 1u64, false);
         loop {
             line.clear();
-            let read = (&mut input)
-                .take(LINE_BYTES)
-                .read_until(b'\n', &mut line)
-                .map_err(unreadable)?;
+            let read =
+                (&mut input).take(LINE_BYTES).read_until(b'\n', &mut line).map_err(unreadable)?;
             if read == 0 {
                 return Ok(());
             }

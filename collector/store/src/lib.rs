@@ -37,6 +37,7 @@ mod slot;
 mod store;
 
 pub use case::{Case, CaseDraft, CaseInfo, Closed};
+pub use clock::now as clock_now;
 pub use custody::{Custody, CustodyLog, Signer};
 pub use error::StoreError;
 pub use event::{Actor, Cut, Entry, Event, Tool};

@@ -64,11 +64,7 @@ impl Session {
             true => Some(SessionInfo::read(&slot.dir)?),
             false => None,
         };
-        let kind = if before.is_some() {
-            "session.continued"
-        } else {
-            "session.opened"
-        };
+        let kind = if before.is_some() { "session.continued" } else { "session.opened" };
         let subject = json!({
             "incarnation": open.incarnation, "agent": open.agent, "peer": open.peer,
             "host_facts": open.host_facts, "durable_seq": resume.durable_seq,
@@ -77,14 +73,7 @@ impl Session {
         });
         let info = SessionInfo::opened(before, &open, clock::now());
         drop(state);
-        let session = Self {
-            case,
-            slot,
-            generation,
-            open,
-            resume,
-            clock_offset: None,
-        };
+        let session = Self { case, slot, generation, open, resume, clock_offset: None };
         session.case.record(&session.whose().event(kind, subject))?;
         // Under the lock: a newer handle's file is not replaced by an older one's.
         let state = session.state()?;
@@ -94,11 +83,7 @@ impl Session {
     }
 
     fn whose(&self) -> Whose<'_> {
-        Whose {
-            host: &self.open.host,
-            session: &self.open.session,
-            peer: &self.open.peer,
-        }
+        Whose { host: &self.open.host, session: &self.open.session, peer: &self.open.peer }
     }
 
     fn state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
@@ -152,12 +137,7 @@ impl Session {
         self.case.quota.take(charge)?;
         let number = state.next_file();
         let incarnation = self.open.incarnation.clone();
-        let about = About {
-            seq,
-            incarnation,
-            header,
-            resumed: None,
-        };
+        let about = About { seq, incarnation, header, resumed: None };
         let mut item = Incoming::new(&self.slot.incoming(), number, about);
         item.charge = charge;
         state.current = Current::Item(Box::new(item));
@@ -180,34 +160,20 @@ impl Session {
         if !self.is_new(&mut state, seq)? {
             return Ok(());
         }
-        let waiting = state
-            .waiting
-            .as_ref()
-            .ok_or(StoreError::ResumeMismatch("no partial item is held"))?;
+        let waiting =
+            state.waiting.as_ref().ok_or(StoreError::ResumeMismatch("no partial item is held"))?;
         let about = &waiting.about;
         if !same_object(&about.header, &header) {
-            return Err(StoreError::ResumeMismatch(
-                "the partial item is another one",
-            ));
+            return Err(StoreError::ResumeMismatch("the partial item is another one"));
         }
         if waiting.offset() != offset || waiting.sha256_so_far() != sha256_so_far {
-            return Err(StoreError::ResumeMismatch(
-                "the prefix is not the one that is held",
-            ));
+            return Err(StoreError::ResumeMismatch("the prefix is not the one that is held"));
         }
         let same_run = about.incarnation == self.open.incarnation;
         let same = same_run && about.seq == seq && about.header == header;
-        let resumed = Resumed {
-            from_incarnation: about.incarnation.clone(),
-            offset_bytes: offset,
-        };
+        let resumed = Resumed { from_incarnation: about.incarnation.clone(), offset_bytes: offset };
         let incarnation = self.open.incarnation.clone();
-        let about = About {
-            seq,
-            incarnation,
-            header,
-            resumed: Some(resumed),
-        };
+        let about = About { seq, incarnation, header, resumed: Some(resumed) };
         let Some(mut item) = state.waiting.take() else {
             return Ok(());
         };
@@ -229,11 +195,7 @@ impl Session {
         let at = item.offset();
         if offset > at {
             let what = "bytes of the item are missing before this chunk";
-            return Err(StoreError::OutOfOrder {
-                what,
-                expected: at,
-                got: offset,
-            });
+            return Err(StoreError::OutOfOrder { what, expected: at, got: offset });
         }
         let held = usize::try_from(at - offset).unwrap_or(usize::MAX);
         let Some(new) = bytes.get(held..).filter(|new| !new.is_empty()) else {
@@ -241,8 +203,7 @@ impl Session {
         };
         self.case.quota.take(new.len() as u64)?;
         item.charge += new.len() as u64;
-        item.push(new)
-            .map_err(|error| commit::fail(&self.case, &self.slot, &mut state, error))
+        item.push(new).map_err(|error| commit::fail(&self.case, &self.slot, &mut state, error))
     }
 
     /// Ends an item. Digest and length must be those of the bytes received; else the item is
@@ -266,14 +227,8 @@ impl Session {
             self.case.quota.give(item.charge);
             self.refuse(&item, &seal, computed)?;
             return Err(match seal.sha256 == computed {
-                true => StoreError::LengthMismatch {
-                    claimed: seal.length_bytes,
-                    computed: length,
-                },
-                false => StoreError::DigestMismatch {
-                    claimed: seal.sha256,
-                    computed,
-                },
+                true => StoreError::LengthMismatch { claimed: seal.length_bytes, computed: length },
+                false => StoreError::DigestMismatch { claimed: seal.sha256, computed },
             });
         }
         let (about, charge) = (item.about.clone(), item.charge);
@@ -286,22 +241,9 @@ impl Session {
                 return Err(commit::fail(&self.case, &self.slot, &mut state, error));
             }
         };
-        let About {
-            incarnation,
-            header,
-            resumed,
-            ..
-        } = about;
-        let body = Body::Item(Box::new(ItemLine {
-            header,
-            seal,
-            resumed,
-        }));
-        let blob = Unpublished {
-            file: bytes.file,
-            sha256: computed,
-            length,
-        };
+        let About { incarnation, header, resumed, .. } = about;
+        let body = Body::Item(Box::new(ItemLine { header, seal, resumed }));
+        let blob = Unpublished { file: bytes.file, sha256: computed, length };
         self.stage(&mut state, seq, incarnation, body, charge);
         if let Some(staged) = state.staged.last_mut() {
             (staged.blob, staged.journal) = (Some(blob), bytes.journal);
@@ -318,13 +260,7 @@ impl Session {
     /// Records a note: a kind of at most 64 bytes, and a body of at most 64 KiB as JSON.
     pub fn note(&mut self, seq: u64, kind: &str, body: Value) -> Result<(), StoreError> {
         lines::check_note(kind, &body)?;
-        self.plain(
-            seq,
-            Body::Note {
-                kind: kind.to_owned(),
-                body,
-            },
-        )
+        self.plain(seq, Body::Note { kind: kind.to_owned(), body })
     }
 
     fn plain(&mut self, seq: u64, body: Body) -> Result<(), StoreError> {
@@ -334,13 +270,7 @@ impl Session {
             return Ok(());
         }
         self.case.quota.take(ENTRY_CHARGE)?;
-        self.stage(
-            &mut state,
-            seq,
-            self.open.incarnation.clone(),
-            body,
-            ENTRY_CHARGE,
-        );
+        self.stage(&mut state, seq, self.open.incarnation.clone(), body, ENTRY_CHARGE);
         Ok(())
     }
 
@@ -359,8 +289,7 @@ impl Session {
         self.discard_waiting(&mut state)?;
         let durable = commit::commit(&self.case, &self.slot, &mut state)?;
         let subject = json!({"why": why, "durable_seq": durable.seq});
-        self.case
-            .record(&self.whose().event("session.closed", subject))?;
+        self.case.record(&self.whose().event("session.closed", subject))?;
         // This handle is done; a later opening continues the session.
         state.generation += 1;
         Ok(())
@@ -370,11 +299,7 @@ impl Session {
     fn is_new(&self, state: &mut State, seq: u64) -> Result<bool, StoreError> {
         if let Current::Item(item) = &state.current {
             let what = "an item is not sealed yet";
-            return Err(StoreError::OutOfOrder {
-                what,
-                expected: item.about.seq,
-                got: seq,
-            });
+            return Err(StoreError::OutOfOrder { what, expected: item.about.seq, got: seq });
         }
         if seq <= state.last {
             state.current = Current::Ignoring(seq);
@@ -382,31 +307,16 @@ impl Session {
         }
         if seq != state.last + 1 {
             let what = "an entry is missing before this one";
-            return Err(StoreError::OutOfOrder {
-                what,
-                expected: state.last + 1,
-                got: seq,
-            });
+            return Err(StoreError::OutOfOrder { what, expected: state.last + 1, got: seq });
         }
         state.current = Current::Nothing;
         Ok(true)
     }
 
     fn stage(&self, state: &mut State, seq: u64, incarnation: String, body: Body, charge: u64) {
-        let line = Line {
-            seq,
-            incarnation,
-            custody_index: 0,
-            body,
-        };
+        let line = Line { seq, incarnation, custody_index: 0, body };
         let event = self.whose().line_event(&line, self.clock_offset);
-        state.staged.push(Staged {
-            line: Some(line),
-            event,
-            blob: None,
-            journal: None,
-            charge,
-        });
+        state.staged.push(Staged { line: Some(line), event, blob: None, journal: None, charge });
         state.last = seq;
     }
 
@@ -451,13 +361,7 @@ impl Session {
                 "received_bytes": item.offset(),
             });
             let event = self.whose().event("item.discarded", subject);
-            let staged = Staged {
-                line: None,
-                event,
-                blob: None,
-                journal: None,
-                charge: 0,
-            };
+            let staged = Staged { line: None, event, blob: None, journal: None, charge: 0 };
             state.staged.push(staged);
         }
         Ok(())
@@ -475,9 +379,5 @@ fn not_begun(current: &Current, seq: u64) -> StoreError {
         Current::Ignoring(seq) => *seq,
         Current::Item(item) => item.about.seq,
     };
-    StoreError::OutOfOrder {
-        what: "this item was not begun",
-        expected,
-        got: seq,
-    }
+    StoreError::OutOfOrder { what: "this item was not begun", expected, got: seq }
 }

@@ -1,12 +1,7 @@
 //! Crashes: every prefix of what a commit writes is a state from which the case opens, keeps what
 //! was acknowledged, and takes the rest again.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 mod common;
 
@@ -21,9 +16,7 @@ const COUNT: u64 = 6;
 const ACKNOWLEDGED: u64 = 3;
 
 fn content(seq: u64) -> Vec<u8> {
-    format!("content of {seq}")
-        .repeat(seq as usize)
-        .into_bytes()
+    format!("content of {seq}").repeat(seq as usize).into_bytes()
 }
 
 /// A store with 3 entries acknowledged, and the same with 6.
@@ -56,9 +49,8 @@ fn recovers(root: &Path) -> u64 {
     drop((s, case));
     let case = reopen(root);
     let items = verified(case.reader());
-    let expected: Vec<_> = (1..=COUNT)
-        .map(|seq| (format!("name {seq}").into_bytes(), content(seq)))
-        .collect();
+    let expected: Vec<_> =
+        (1..=COUNT).map(|seq| (format!("name {seq}").into_bytes(), content(seq))).collect();
     assert_eq!(items, expected);
     durable
 }
@@ -81,10 +73,7 @@ fn torn_at_every_step() {
     let build = |items_bytes: &[u8], log_bytes: &[u8]| {
         let _ = fs::remove_dir_all(&scene);
         copy_dir(&before, &scene);
-        copy_dir(
-            &after.join("cases/c-1/blobs"),
-            &scene.join("cases/c-1/blobs"),
-        );
+        copy_dir(&after.join("cases/c-1/blobs"), &scene.join("cases/c-1/blobs"));
         fs::write(scene.join("cases/c-1").join(items), items_bytes).unwrap();
         fs::write(scene.join("cases/c-1").join(log), log_bytes).unwrap();
     };
@@ -94,11 +83,7 @@ fn torn_at_every_step() {
     for length in old_items.len()..=new_items.len() {
         if interesting(&new_items, length) {
             build(&new_items[..length], &old_log);
-            assert_eq!(
-                recovers(&scene),
-                whole_lines(&new_items[..length]),
-                "list at {length}"
-            );
+            assert_eq!(recovers(&scene), whole_lines(&new_items[..length]), "list at {length}");
         }
     }
     for length in old_log.len()..=new_log.len() {
@@ -129,10 +114,7 @@ fn a_recovery_is_said_once() {
     let dir = tempfile::tempdir().unwrap();
     let (before, after) = two_states(dir.path());
     for list in ["sessions/i-1/s-1/items.jsonl", "blobs"] {
-        let (from, to) = (
-            after.join("cases/c-1").join(list),
-            before.join("cases/c-1").join(list),
-        );
+        let (from, to) = (after.join("cases/c-1").join(list), before.join("cases/c-1").join(list));
         if from.is_dir() {
             copy_dir(&from, &to);
         } else {
@@ -142,15 +124,9 @@ fn a_recovery_is_said_once() {
     drop(reopen(&before));
     let case = reopen(&before);
     let entries = entries(case.reader());
-    let said: Vec<_> = entries
-        .iter()
-        .filter(|e| e.kind == "case.recovered")
-        .collect();
+    let said: Vec<_> = entries.iter().filter(|e| e.kind == "case.recovered").collect();
     assert_eq!(said.len(), 1);
-    assert_eq!(
-        said[0].subject["lines_given_their_entry"],
-        COUNT - ACKNOWLEDGED
-    );
+    assert_eq!(said[0].subject["lines_given_their_entry"], COUNT - ACKNOWLEDGED);
     assert_eq!(verified(case.reader()).len() as u64, COUNT);
 }
 
@@ -171,18 +147,9 @@ fn killed_after_every_call() {
         assert_eq!(verified(case.reader()).len() as u64, acknowledged);
         let s = session(&case, "b");
         assert_eq!(s.resume().durable_seq, acknowledged);
-        assert_eq!(
-            s.resume().partial.map_or(0, |partial| partial.offset),
-            partial
-        );
-        let kept = fs::read_dir(session_dir(&scene).join("incoming"))
-            .unwrap()
-            .count();
-        assert_eq!(
-            kept,
-            if partial > 0 { 2 } else { 0 },
-            "only what can be resumed stays"
-        );
+        assert_eq!(s.resume().partial.map_or(0, |partial| partial.offset), partial);
+        let kept = fs::read_dir(session_dir(&scene).join("incoming")).unwrap().count();
+        assert_eq!(kept, if partial > 0 { 2 } else { 0 }, "only what can be resumed stays");
         fs::remove_dir_all(&scene).unwrap();
     };
     check(0, 0);
@@ -242,12 +209,7 @@ fn a_failed_commit_leaves_no_line_behind() {
     assert_eq!(fs::read(&items).unwrap(), items_before);
     assert_eq!(fs::read(&log).unwrap(), log_before);
     fs::remove_dir(&obstacle).unwrap();
-    case.record(Event::new(
-        "x",
-        Actor::collector("test"),
-        serde_json::Value::Null,
-    ))
-    .unwrap();
+    case.record(Event::new("x", Actor::collector("test"), serde_json::Value::Null)).unwrap();
     assert_eq!(verified(case.reader()).len(), 1);
     let mut s = session(&case, "a");
     assert_eq!(s.resume().durable_seq, 1);

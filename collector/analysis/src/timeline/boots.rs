@@ -17,7 +17,7 @@ impl Kind for Boots {
         Some("host")
     }
 
-    fn from_record(&self, record: &Record<'_>) -> Vec<Moment> {
+    fn in_record(&self, record: &Record<'_>) -> Vec<Moment> {
         let Some(time) = record.time("boot_time") else {
             return Vec::new();
         };

@@ -17,7 +17,7 @@ impl Kind for Dns {
         Some("dns")
     }
 
-    fn from_record(&self, record: &Record<'_>) -> Vec<Moment> {
+    fn in_record(&self, record: &Record<'_>) -> Vec<Moment> {
         let (Some(time), Some(name)) = (record.time("time"), record.text("name")) else {
             return Vec::new();
         };
@@ -44,10 +44,6 @@ impl Kind for Dns {
             let comm = process.text("comm").unwrap_or_default();
             message.push_str(&format!(" (process {pid} {comm})"));
         }
-        vec![Moment {
-            time,
-            description,
-            message,
-        }]
+        vec![Moment { time, description, message }]
     }
 }

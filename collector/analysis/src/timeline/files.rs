@@ -35,7 +35,7 @@ impl Kind for Files {
         NAMES.get(1..).unwrap_or_default()
     }
 
-    fn from_header(&self, header: &ItemHeader) -> Vec<Moment> {
+    fn in_header(&self, header: &ItemHeader) -> Vec<Moment> {
         let (ItemKind::File, Some(meta)) = (header.kind, &header.file) else {
             return Vec::new();
         };

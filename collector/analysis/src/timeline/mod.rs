@@ -30,23 +30,18 @@ pub trait Kind: Sync {
     }
 
     /// Moments that an item's header states.
-    fn from_header(&self, _header: &ItemHeader) -> Vec<Moment> {
+    fn in_header(&self, _header: &ItemHeader) -> Vec<Moment> {
         Vec::new()
     }
 
     /// Moments that one record states. Whatever is missing or of another type is left out.
-    fn from_record(&self, _record: &Record<'_>) -> Vec<Moment> {
+    fn in_record(&self, _record: &Record<'_>) -> Vec<Moment> {
         Vec::new()
     }
 }
 
 /// Every kind, in the order in which events of one item come.
-pub static ALL: &[&dyn Kind] = &[
-    &files::Files,
-    &boots::Boots,
-    &processes::Processes,
-    &dns::Dns,
-];
+pub static ALL: &[&dyn Kind] = &[&files::Files, &boots::Boots, &processes::Processes, &dns::Dns];
 
 /// The events of one item: those of its header, and for a record set those of its lines (with or
 /// without their newline). Give no lines for other items. `take` gets each event as it is found.
@@ -58,7 +53,7 @@ pub fn events_from_item<L: AsRef<[u8]>>(
     take: &mut dyn FnMut(Event),
 ) {
     for kind in ALL {
-        for moment in kind.from_header(header) {
+        for moment in kind.in_header(header) {
             take(Event::new(moment, kind.name(), host, item_seq, None));
         }
     }
@@ -87,7 +82,7 @@ pub fn events_from_line(
     };
     let record = Record { fields: &fields };
     for kind in kinds {
-        for moment in kind.from_record(&record) {
+        for moment in kind.in_record(&record) {
             take(Event::new(moment, kind.name(), host, item_seq, Some(number)));
         }
     }
@@ -138,9 +133,7 @@ impl<'a> Record<'a> {
     pub fn records(&self, column: &str) -> impl Iterator<Item = Record<'a>> {
         let list = self.fields.get(column).and_then(Value::as_array);
         let members = list.into_iter().flatten();
-        members
-            .filter_map(Value::as_object)
-            .map(|fields| Record { fields })
+        members.filter_map(Value::as_object).map(|fields| Record { fields })
     }
 
     /// The texts in a list column.

@@ -17,7 +17,7 @@ impl Kind for Processes {
         Some("processes")
     }
 
-    fn from_record(&self, record: &Record<'_>) -> Vec<Moment> {
+    fn in_record(&self, record: &Record<'_>) -> Vec<Moment> {
         let (Some(time), Some(pid)) = (record.time("start_time"), record.number("pid")) else {
             return Vec::new();
         };
@@ -37,10 +37,6 @@ impl Kind for Processes {
             }
         }
         message.push_str(&format!(": {}", what.join(" ")));
-        vec![Moment {
-            time,
-            description: "Process Started",
-            message,
-        }]
+        vec![Moment { time, description: "Process Started", message }]
     }
 }

@@ -24,10 +24,7 @@ fn events(header: &ItemHeader, lines: &[&[u8]]) -> Vec<Event> {
 }
 
 fn of_set(set: &str, line: &str) -> Vec<Event> {
-    events(
-        &header(ItemKind::Records, set, None),
-        &[b"junk", line.as_bytes()],
-    )
+    events(&header(ItemKind::Records, set, None), &[b"junk", line.as_bytes()])
 }
 
 #[test]
@@ -38,10 +35,7 @@ fn every_kind_is_named_once_and_says_what_its_times_mean() {
         assert!(!name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
         assert!(names.insert(name), "{name} twice");
         assert!(!kind.descriptions().is_empty(), "{name}");
-        assert!(
-            kind.descriptions().iter().all(|text| !text.is_empty()),
-            "{name}"
-        );
+        assert!(kind.descriptions().iter().all(|text| !text.is_empty()), "{name}");
         if let Some(set) = kind.record_set() {
             assert!(reads_lines(&header(ItemKind::Records, set, None)));
             assert!(!reads_lines(&header(ItemKind::File, set, None)));
@@ -64,10 +58,7 @@ fn equal_file_times_are_one_event() {
     let short: Vec<_> = got.iter().map(|e| (e.time, e.description)).collect();
     let want = [(old, "File Modified, Born"), (new, "File Accessed, Changed")];
     assert_eq!(short, want);
-    assert_eq!(
-        got[0].message,
-        "/tmp/a\\x0ab (file, mode 4755, owner 0:0, 0 bytes, inode 0)"
-    );
+    assert_eq!(got[0].message, "/tmp/a\\x0ab (file, mode 4755, owner 0:0, 0 bytes, inode 0)");
     assert_eq!((got[0].item_seq, got[0].line), (7, None));
 }
 
@@ -81,10 +72,7 @@ fn a_process_start() {
             .as_str(),
     );
     assert_eq!(got.len(), 1);
-    assert_eq!(
-        got[0].message,
-        "process 42 (parent 1) /tmp/x (deleted): ./x -o pool"
-    );
+    assert_eq!(got[0].message, "process 42 (parent 1) /tmp/x (deleted): ./x -o pool");
     assert_eq!((got[0].line, got[0].source), (Some(2), "process"));
 }
 

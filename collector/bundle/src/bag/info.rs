@@ -78,9 +78,7 @@ pub fn parse(text: &str) -> Option<(CaseId, Timestamp, u64, u64)> {
 
 fn one_line(text: &str) -> String {
     let bytes = text.as_bytes();
-    printable(bytes.get(..LONGEST_TEXT).unwrap_or(bytes))
-        .trim()
-        .to_owned()
+    printable(bytes.get(..LONGEST_TEXT).unwrap_or(bytes)).trim().to_owned()
 }
 
 #[cfg(test)]
@@ -106,10 +104,7 @@ mod tests {
         assert!(text.contains("\nBagging-Date: 2023-11-14\n"));
         assert!(!text.contains("External-Description"));
         let (case, exported, bytes, files) = parse(&text).unwrap();
-        assert_eq!(
-            (case.as_str(), exported, bytes, files),
-            ("case-1", info().exported, 12, 3)
-        );
+        assert_eq!((case.as_str(), exported, bytes, files), ("case-1", info().exported, 12, 3));
     }
 
     #[test]

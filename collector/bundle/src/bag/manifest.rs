@@ -26,10 +26,7 @@ mod tests {
     fn lines_round_trip() {
         let digest = Sha256Digest::of(b"x");
         let written = line(&digest, "data/a/b.txt");
-        assert_eq!(
-            parse(written.trim_end().as_bytes()),
-            Some((digest, "data/a/b.txt"))
-        );
+        assert_eq!(parse(written.trim_end().as_bytes()), Some((digest, "data/a/b.txt")));
         let upper = written.to_uppercase();
         for bad in ["", "  ", &upper, &written, &written.replace("  ", " ")] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad:?}");

@@ -32,7 +32,7 @@ fn escaped(bytes: &[u8]) -> String {
         for c in chunk.valid().chars() {
             match c {
                 '\\' => out.push_str("\\\\"),
-                // A C1 control as its two UTF-8 bytes: plaso's own escape would lose one.
+                // A C1 control is shown as its two UTF-8 bytes, like any other byte.
                 '|' | '\0'..='\x1f' | '\x7f'..='\u{9f}' => {
                     let mut utf8 = [0u8; 4];
                     for byte in c.encode_utf8(&mut utf8).bytes() {
@@ -61,13 +61,14 @@ fn mode(meta: &FileMeta) -> String {
         FileKind::Char => 'c',
     };
     let bit = |mask: u32, letter: char| if meta.mode & mask != 0 { letter } else { '-' };
-    let last = |exec: u32, special: u32, both: char, only: char| {
-        match (meta.mode & exec != 0, meta.mode & special != 0) {
-            (true, true) => both,
-            (false, true) => only,
-            (true, false) => 'x',
-            (false, false) => '-',
-        }
+    let last = |exec: u32, special: u32, both: char, only: char| match (
+        meta.mode & exec != 0,
+        meta.mode & special != 0,
+    ) {
+        (true, true) => both,
+        (false, true) => only,
+        (true, false) => 'x',
+        (false, false) => '-',
     };
     [
         kind,
@@ -109,10 +110,7 @@ mod tests {
 
     #[test]
     fn eleven_fields_as_the_sleuth_kit_orders_them() {
-        assert_eq!(
-            line(b"/bin/su", &meta()),
-            "0|/bin/su|4|r/rrwsr-xr-x|1|2|3|5|6|7|0\n"
-        );
+        assert_eq!(line(b"/bin/su", &meta()), "0|/bin/su|4|r/rrwsr-xr-x|1|2|3|5|6|7|0\n");
         let link = FileMeta {
             kind: FileKind::Symlink,
             mode: 0o777,
@@ -120,10 +118,7 @@ mod tests {
             born: Some(Timestamp::new(8, 0)),
             ..meta()
         };
-        assert_eq!(
-            line(b"/l", &link),
-            "0|/l -> /x\\x7cy|4|l/lrwxrwxrwx|1|2|3|5|6|7|8\n"
-        );
+        assert_eq!(line(b"/l", &link), "0|/l -> /x\\x7cy|4|l/lrwxrwxrwx|1|2|3|5|6|7|8\n");
     }
 
     proptest! {

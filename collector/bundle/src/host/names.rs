@@ -48,26 +48,21 @@ fn component(out: &mut Vec<u8>, name: &[u8]) {
         return;
     }
     let digest = Sha256Digest::of(name).to_string();
-    out.extend_from_slice(
-        safe.get(..LONGEST_NAME - 1 - digest.len())
-            .unwrap_or_default(),
-    );
+    out.extend_from_slice(safe.get(..LONGEST_NAME - 1 - digest.len()).unwrap_or_default());
     out.push(b'~');
     out.extend_from_slice(digest.as_bytes());
 }
 
 /// Where a link points, as a header can hold it: without NUL. An empty target has no form.
 pub fn link_target(target: &[u8]) -> Option<Vec<u8>> {
-    let text: Vec<u8> = target.split(|byte| *byte == 0).fold(
-        Vec::with_capacity(target.len()),
-        |mut all, part| {
+    let text: Vec<u8> =
+        target.split(|byte| *byte == 0).fold(Vec::with_capacity(target.len()), |mut all, part| {
             if !all.is_empty() {
                 all.extend_from_slice(b"\\x00");
             }
             all.extend_from_slice(part);
             all
-        },
-    );
+        });
     (!text.is_empty() && text.len() <= LONGEST_PATH).then_some(text)
 }
 
@@ -85,17 +80,11 @@ mod tests {
 
     #[test]
     fn tricks_become_names() {
-        assert_eq!(
-            member(b"/../../etc/shadow"),
-            b"\\x2e\\x2e/\\x2e\\x2e/etc/shadow"
-        );
+        assert_eq!(member(b"/../../etc/shadow"), b"\\x2e\\x2e/\\x2e\\x2e/etc/shadow");
         assert_eq!(member(b"//a/./b//"), b"a/b");
         assert_eq!(member(b""), b"\\x2f");
         assert_eq!(member(b"/a\0b"), b"a\\x00b");
-        assert_eq!(
-            member(&[b"/".as_slice(), &[b'n'; 300]].concat()).len(),
-            LONGEST_NAME
-        );
+        assert_eq!(member(&[b"/".as_slice(), &[b'n'; 300]].concat()).len(), LONGEST_NAME);
         assert!(member(&b"/abc".repeat(2000)).starts_with(b"\\long-names/"));
         assert_eq!(link_target(b""), None);
         assert_eq!(link_target(b"../x"), Some(b"../x".to_vec()));

@@ -49,9 +49,7 @@ impl Root {
 
     /// Names and items, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], usize)> {
-        self.members
-            .iter()
-            .map(|(name, index)| (name.as_slice(), *index))
+        self.members.iter().map(|(name, index)| (name.as_slice(), *index))
     }
 
     /// The names by item.
@@ -67,10 +65,7 @@ impl Root {
 
 fn has_children(members: &BTreeMap<Vec<u8>, usize>, name: &[u8]) -> bool {
     let folder = [name, b"/"].concat();
-    members
-        .range(folder.clone()..)
-        .next()
-        .is_some_and(|(next, _)| next.starts_with(&folder))
+    members.range(folder.clone()..).next().is_some_and(|(next, _)| next.starts_with(&folder))
 }
 
 /// The metadata of an item that can stand in the tar as what it is. Pipes, sockets and devices
@@ -102,9 +97,7 @@ mod tests {
 
     fn names(items: &[Item]) -> Vec<(String, usize)> {
         let root = Root::lay_out(items);
-        root.iter()
-            .map(|(n, i)| (String::from_utf8_lossy(n).into_owned(), i))
-            .collect()
+        root.iter().map(|(n, i)| (String::from_utf8_lossy(n).into_owned(), i)).collect()
     }
 
     #[test]
@@ -151,20 +144,15 @@ mod tests {
     #[test]
     fn nothing_stands_under_a_file_or_link_whatever_the_names() {
         let mut items = Vec::new();
-        for (seq, name) in ["/a", "/a/b", "/a/b/c", "/a/b/c/d", "/a/b~not-a-folder/x"]
-            .iter()
-            .enumerate()
+        for (seq, name) in
+            ["/a", "/a/b", "/a/b/c", "/a/b/c/d", "/a/b~not-a-folder/x"].iter().enumerate()
         {
             items.push(file(seq as u64, name.as_bytes(), FileKind::Regular, b"x"));
         }
         let root = Root::lay_out(&items);
         assert_eq!(root.iter().count(), items.len());
         for (name, _) in root.iter() {
-            assert!(
-                !has_children(&root.members, name),
-                "{}",
-                String::from_utf8_lossy(name)
-            );
+            assert!(!has_children(&root.members, name), "{}", String::from_utf8_lossy(name));
         }
     }
 }

@@ -5,12 +5,12 @@ use super::{
     bodyfile,
     root::{ROOT, Root, link, placeable},
 };
-use crate::{BundleError, copy::Copier, item::Item};
 use crate::tar::{
     BLOCK,
     header::{Dialect, Kind, Member, encode},
     padding,
 };
+use crate::{BundleError, copy::Copier, item::Item};
 use cleanroom_evidence::{FileKind, FileMeta, RawBytes};
 use flate2::{Compression, write::GzEncoder};
 use std::{collections::BTreeSet, io, io::Write};
@@ -46,9 +46,7 @@ impl HostTar<'_> {
         }
         let mut length = Counting(0);
         self.bodyfile(&mut length)?;
-        self.own(&mut gz, "bodyfile/bodyfile.txt", length.0, &mut |out| {
-            self.bodyfile(out)
-        })?;
+        self.own(&mut gz, "bodyfile/bodyfile.txt", length.0, &mut |out| self.bodyfile(out))?;
         self.folders(&mut gz)?;
         for (name, index) in self.root.iter() {
             if let Some(item) = self.items.get(index)

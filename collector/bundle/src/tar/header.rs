@@ -84,10 +84,7 @@ fn cut(name: &[u8]) -> &[u8] {
 
 /// Splits a long name at the last slash that leaves both halves within their fields.
 fn split(name: &[u8]) -> Option<(&[u8], &[u8])> {
-    let slash = name
-        .iter()
-        .take(PREFIX + 1)
-        .rposition(|byte| *byte == b'/')?;
+    let slash = name.iter().take(PREFIX + 1).rposition(|byte| *byte == b'/')?;
     let (prefix, rest) = name.split_at_checked(slash)?;
     let rest = rest.get(1..)?;
     (!prefix.is_empty() && !rest.is_empty() && rest.len() <= NAME).then_some((prefix, rest))
@@ -195,20 +192,14 @@ mod tests {
         let splits = [vec![b'p'; 155], vec![b'n'; 100]].join(&b'/');
         assert_eq!(encode(&member(&splits), Dialect::Ustar).len(), BLOCK);
         assert_eq!(encode(&member(&splits), Dialect::Gnu).len(), 3 * BLOCK);
-        assert_eq!(
-            encode(&member(&[b'a'; 101]), Dialect::Ustar).len(),
-            3 * BLOCK
-        );
+        assert_eq!(encode(&member(&[b'a'; 101]), Dialect::Ustar).len(), 3 * BLOCK);
     }
 
     #[test]
     fn the_length_does_not_depend_on_the_size() {
         let name = [b'x'; 300];
         let small = encode(&member(&name), Dialect::Ustar);
-        let large = Member {
-            size: u64::MAX,
-            ..member(&name)
-        };
+        let large = Member { size: u64::MAX, ..member(&name) };
         assert_eq!(small.len(), encode(&large, Dialect::Ustar).len());
     }
 

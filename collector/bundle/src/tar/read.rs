@@ -68,11 +68,7 @@ pub struct TarReader<R> {
 impl<R: Read> TarReader<R> {
     /// Reads a tar from its first byte.
     pub fn new(input: R) -> Self {
-        Self {
-            input,
-            at: 0,
-            mtime: None,
-        }
+        Self { input, at: 0, mtime: None }
     }
 
     /// The next member's header, or `None` at a correct end. Its content must be read with
@@ -106,29 +102,20 @@ impl<R: Read> TarReader<R> {
         head: &Head,
         take: impl FnOnce(&mut dyn Read) -> T,
     ) -> Result<T, TarError> {
-        let mut content = Counted {
-            input: (&mut self.input).take(head.size),
-            read: 0,
-        };
+        let mut content = Counted { input: (&mut self.input).take(head.size), read: 0 };
         let result = take(&mut content);
         let drained = io::copy(&mut content.input, &mut io::sink())?;
         let read = content.read + drained;
         self.at += read;
         if read < head.size {
-            return Err(TarError::Truncated {
-                at: self.at,
-                within: format!("in {}", head.name),
-            });
+            return Err(TarError::Truncated { at: self.at, within: format!("in {}", head.name) });
         }
         let mut pad = [0u8; BLOCK];
         let wanted = padding(head.size);
         let pad = pad.get_mut(..wanted).unwrap_or_default();
         self.fill(pad, &format!("in the padding after {}", head.name))?;
         if pad.iter().any(|byte| *byte != 0) {
-            return Err(TarError::Padding {
-                member: head.name.clone(),
-                at: self.at,
-            });
+            return Err(TarError::Padding { member: head.name.clone(), at: self.at });
         }
         Ok(result)
     }
@@ -185,10 +172,7 @@ impl<R: Read> TarReader<R> {
             let read = read_some(&mut self.input, buffer)?;
             self.at += read as u64;
             if read == 0 {
-                return Err(TarError::Truncated {
-                    at: self.at,
-                    within: within.to_owned(),
-                });
+                return Err(TarError::Truncated { at: self.at, within: within.to_owned() });
             }
             buffer = buffer.get_mut(read..).unwrap_or_default();
         }
@@ -237,10 +221,7 @@ fn parse_number(field: &[u8]) -> Option<i128> {
     // Eleven or seven bytes and seven bits: fits easily.
     let negative = first & 0x40 != 0;
     let top = i128::from(first & 0x7f) - if negative { 0x80 } else { 0 };
-    Some(
-        rest.iter()
-            .fold(top, |value, byte| value << 8 | i128::from(*byte)),
-    )
+    Some(rest.iter().fold(top, |value, byte| value << 8 | i128::from(*byte)))
 }
 
 #[cfg(test)]
@@ -254,8 +235,7 @@ mod tests {
         let mut tar = TarWriter::new(Cursor::new(Vec::new()), 1_700_000_000);
         let long = format!("c/{}/{}", "d".repeat(120), "e".repeat(120));
         for (name, content) in [("c/a", "hello"), ("c/empty", ""), (long.as_str(), "x")] {
-            tar.member::<io::Error>(name, &mut |out| out.write_all(content.as_bytes()))
-                .unwrap();
+            tar.member::<io::Error>(name, &mut |out| out.write_all(content.as_bytes())).unwrap();
         }
         tar.finish().unwrap().into_inner()
     }

@@ -50,8 +50,7 @@ impl<W: Write + Seek> TarWriter<W> {
         self.out.write_all(zeros(padding(size)))?;
         let after = self.out.stream_position()?;
         self.out.seek(SeekFrom::Start(start))?;
-        self.out
-            .write_all(&canonical_header(name, size, self.mtime))?;
+        self.out.write_all(&canonical_header(name, size, self.mtime))?;
         self.out.seek(SeekFrom::Start(after))?;
         Ok(())
     }

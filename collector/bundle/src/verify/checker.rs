@@ -44,15 +44,7 @@ pub(super) struct Checker {
 }
 
 /// Small files, and whether the tag manifest lists them.
-const SMALL_FILES: [&str; 7] = [
-    BAG_INFO,
-    BAGIT,
-    TAG_MANIFEST,
-    DSSE,
-    CHECKPOINT,
-    KEY_PEM,
-    KEY_PUB,
-];
+const SMALL_FILES: [&str; 7] = [BAG_INFO, BAGIT, TAG_MANIFEST, DSSE, CHECKPOINT, KEY_PEM, KEY_PUB];
 
 impl Checker {
     /// Takes the next file. An error here ends the verification at once: the bundle's form is
@@ -68,10 +60,7 @@ impl Checker {
         }
         self.last = Some(path.to_owned());
         self.dispatch(path, input)
-            .map_err(|source| VerifyError::Read {
-                path: path.into(),
-                source,
-            })?
+            .map_err(|source| VerifyError::Read { path: path.into(), source })?
     }
 
     fn dispatch(
@@ -109,17 +98,14 @@ impl Checker {
                 Some(log) => log.tile(path, sha256),
                 None => Ok(()),
             };
-            self.first.note(Rank::Log, said);
+            self.first.note(Rank::Tiles, said);
         } else {
             let why = if path.starts_with(CUSTODY) {
                 "the custody log has no such file"
             } else {
                 "no manifest covers it"
             };
-            return Ok(Err(VerifyError::Foreign {
-                path: path.to_owned(),
-                why,
-            }));
+            return Ok(Err(VerifyError::Foreign { path: path.to_owned(), why }));
         }
         Ok(Ok(()))
     }
@@ -133,14 +119,8 @@ impl Checker {
                 Ok(line) => line,
                 Err(error) => return Ok(Err(form(MANIFEST, error))),
             };
-            let missing = |path: &str| VerifyError::Missing {
-                path: path.to_owned(),
-                by: MANIFEST,
-            };
-            let extra = |path: &str| VerifyError::Extra {
-                path: path.to_owned(),
-                by: MANIFEST,
-            };
+            let missing = |path: &str| VerifyError::Missing { path: path.to_owned(), by: MANIFEST };
+            let extra = |path: &str| VerifyError::Extra { path: path.to_owned(), by: MANIFEST };
             let (line, file) = match (line, files.next()) {
                 (None, None) => return Ok(Ok(())),
                 (None, Some((path, _))) => return Ok(Err(extra(path))),
@@ -170,10 +150,9 @@ impl Checker {
     /// Judges.
     pub(super) fn finish(mut self, options: &VerifyOptions) -> Result<Verified, VerifyError> {
         let bytes = |path: &'static str| {
-            self.small.get(path).ok_or_else(|| VerifyError::Missing {
-                path: path.to_owned(),
-                by: "every bundle",
-            })
+            self.small
+                .get(path)
+                .ok_or_else(|| VerifyError::Missing { path: path.to_owned(), by: "every bundle" })
         };
         let key = key(bytes(KEY_PUB)?, bytes(KEY_PEM)?)?;
         let fingerprint = dsse::key_id(&key.public_key);
@@ -215,18 +194,16 @@ impl Checker {
             self.first.add(Rank::Payload, form(BAG_INFO, why));
         }
 
-        let missing = || VerifyError::Missing {
-            path: LOG.to_owned(),
-            by: "every bundle",
-        };
-        match self.log.take() {
-            None => self.first.add(Rank::Log, missing()),
+        match &self.log {
+            None => self
+                .first
+                .add(Rank::Log, VerifyError::Missing { path: LOG.to_owned(), by: "every bundle" }),
             Some(log) => {
-                let through = log.finish(&head, tag_manifest);
-                match through {
-                    Err(error) => self.first.add(Rank::Log, error),
-                    Ok(through) => self.first.note(Rank::Items, self.items.finish(through)),
-                }
+                self.first.note(Rank::Log, log.head(&head));
+                self.first.note(Rank::Tiles, log.tiles());
+                let covered = log.covered(tag_manifest);
+                let judged = covered.and_then(|through| self.items.finish(through));
+                self.first.note(Rank::Items, judged);
             }
         }
         self.first.finish()?;
@@ -250,10 +227,10 @@ impl Checker {
     fn tag_files(&self, listed: &[u8]) -> Result<(), VerifyError> {
         let mut expected = String::new();
         for path in [BAG_INFO, BAGIT, MANIFEST] {
-            let found = self.tags.get(path).ok_or_else(|| VerifyError::Missing {
-                path: path.to_owned(),
-                by: TAG_MANIFEST,
-            })?;
+            let found = self
+                .tags
+                .get(path)
+                .ok_or_else(|| VerifyError::Missing { path: path.to_owned(), by: TAG_MANIFEST })?;
             expected.push_str(&manifest::line(found, path));
         }
         let lines = listed.split_inclusive(|byte| *byte == b'\n');
@@ -282,12 +259,7 @@ fn same(
     if expected == found {
         return Ok(());
     }
-    Err(VerifyError::Changed {
-        path: path.to_owned(),
-        by,
-        expected,
-        found,
-    })
+    Err(VerifyError::Changed { path: path.to_owned(), by, expected, found })
 }
 
 /// The key in both of its forms, each in the one way to write it.

@@ -97,10 +97,7 @@ pub enum VerifyError {
 
 /// A [`VerifyError::Form`].
 pub(super) fn form(path: &str, why: impl ToString) -> VerifyError {
-    VerifyError::Form {
-        path: path.to_owned(),
-        why: why.to_string(),
-    }
+    VerifyError::Form { path: path.to_owned(), why: why.to_string() }
 }
 
 /// Keeps the error that explains most: files before the log, the log before what both say of items.
@@ -113,8 +110,10 @@ pub(super) struct First(Option<(Rank, VerifyError)>);
 pub(super) enum Rank {
     /// The manifest and the payload.
     Payload,
-    /// The custody log and its tiles.
+    /// The custody log against its signed head.
     Log,
+    /// The tiles against the log.
+    Tiles,
     /// Items against their bytes and entries.
     Items,
 }

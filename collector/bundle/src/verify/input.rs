@@ -16,11 +16,7 @@ pub(super) struct Hashing<'r> {
 
 impl<'r> Hashing<'r> {
     pub(super) fn new(inner: &'r mut dyn Read) -> Self {
-        Self {
-            inner,
-            hasher: Hasher::default(),
-            length: 0,
-        }
+        Self { inner, hasher: Hasher::default(), length: 0 }
     }
 
     /// Reads what is left; gives digest and length of everything.
@@ -65,10 +61,7 @@ pub(super) enum LineError {
 
 impl<R: Read> Lines<R> {
     pub(super) fn new(input: R, limit: usize) -> Self {
-        Self {
-            input: BufReader::with_capacity(CHUNK, input),
-            limit,
-        }
+        Self { input: BufReader::with_capacity(CHUNK, input), limit }
     }
 
     /// The next line without its newline.
@@ -122,10 +115,7 @@ pub(super) fn segments(
         let (found, length) = Hashing::new(&mut part).finish()?;
         at += length;
         if length != segment.length || found != segment.sha256 {
-            return bad(format!(
-                "its bytes hash to {found}, its seal says {}",
-                segment.sha256
-            ));
+            return bad(format!("its bytes hash to {found}, its seal says {}", segment.sha256));
         }
     }
     if next_byte(&mut input)?.is_some() {
@@ -171,9 +161,6 @@ mod tests {
         assert_eq!(lines.next().unwrap().unwrap(), b"");
         assert_eq!(lines.next().unwrap().unwrap(), b"bcd");
         assert!(matches!(lines.next(), Err(LineError::Long)));
-        assert!(matches!(
-            Lines::new(&b"ab"[..], 4).next(),
-            Err(LineError::Open)
-        ));
+        assert!(matches!(Lines::new(&b"ab"[..], 4).next(), Err(LineError::Open)));
     }
 }

@@ -194,10 +194,78 @@ impl Items {
         }
         let file = self.expected.keys().chain(&self.tars).next();
         file.map_or(Ok(()), |path| {
-            Err(VerifyError::Missing {
-                path: path.clone(),
-                by: "items.jsonl",
-            })
+            Err(VerifyError::Missing { path: path.clone(), by: "items.jsonl" })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::{Place, test::item};
+    use cleanroom_evidence::ItemKind;
+
+    const LIST: &str = "data/hosts/h/s/items.jsonl";
+
+    fn list(numbers: &[u64]) -> String {
+        let line = |seq: &u64| {
+            let mut item = item(*seq, ItemKind::Raw, b"x", None, b"bytes");
+            item.custody_index = *seq + 10;
+            let place = Place {
+                bundle_path: Some(format!("data/hosts/h/s/raw/{seq}.bin")),
+                ..Place::default()
+            };
+            serde_json::to_string(&ItemLine::new(&item, &place)).unwrap() + "\n"
+        };
+        numbers.iter().map(line).collect()
+    }
+
+    /// Items 1 and 2 in the bundle; the log received `received`; the export covers `through`.
+    fn judge(received: &[(u64, u64)], through: u64, files: &[u64]) -> Result<(), String> {
+        let mut items = Items::default();
+        let (host, session) = ("h".parse().unwrap(), "s".parse().unwrap());
+        let mut result = items.file(LIST, &mut list(&[1, 2]).as_bytes()).unwrap();
+        for seq in files {
+            let path = format!("data/hosts/h/s/raw/{seq}.bin");
+            result = result.and(items.file(&path, &mut &b"bytes"[..]).unwrap());
+        }
+        for (index, seq) in received {
+            let sha256 = Sha256Digest::of(b"bytes");
+            result = result.and(items.received(*index, &host, &session, *seq, &sha256));
+        }
+        let result = result.and_then(|()| items.finish(through));
+        result.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn list_log_and_files_must_agree() {
+        let both = [(11, 1), (12, 2)];
+        assert_eq!(judge(&both, 20, &[1, 2]), Ok(()));
+        let late = [(11, 1), (12, 2), (25, 3)];
+        assert_eq!(judge(&late, 20, &[1, 2]), Ok(()), "received after the export");
+        let cases = [
+            (judge(&late, 26, &[1, 2]), "item 3"),
+            (judge(&[(11, 1)], 20, &[1, 2]), "never received it (entry 12)"),
+            (judge(&[(11, 2), (12, 1)], 20, &[1, 2]), "says something else"),
+            (judge(&both, 12, &[1, 2]), "of after the export"),
+            (judge(&both, 20, &[1]), "raw/2.bin is missing"),
+            (judge(&both, 20, &[1, 2, 3]), "raw/3.bin is extra"),
+        ];
+        for (found, says) in cases {
+            assert!(found.as_ref().is_err_and(|why| why.contains(says)), "{says}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_cannot_point_outside_its_session() {
+        for path in ["data/case.json", "data/hosts/h/t/raw/1.bin", LIST, "data/hosts/h/s/a"] {
+            let line = list(&[1]).replace("data/hosts/h/s/raw/1.bin", path);
+            let result = Items::default().file(LIST, &mut line.as_bytes()).unwrap();
+            assert!(result.is_err(), "{path}");
+        }
+        let twice = list(&[1, 1]);
+        assert!(Items::default().file(LIST, &mut twice.as_bytes()).unwrap().is_err());
+        let wrong = list(&[1]) + "{}\n";
+        assert!(Items::default().file(LIST, &mut wrong.as_bytes()).unwrap().is_err());
     }
 }

@@ -13,6 +13,7 @@ use cleanroom_store::{
     custody::{Checkpoint, ENTRY_BYTES, for_each_tile, merkle},
 };
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
     io::{self, Read},
 };
@@ -35,11 +36,7 @@ impl Log {
     ) -> io::Result<Result<(), VerifyError>> {
         let mut lines = Lines::new(input, ENTRY_BYTES + 1);
         let (mut wrong, mut broken) = (None, None);
-        let Self {
-            tree,
-            tiles,
-            exports,
-        } = self;
+        let Self { tree, tiles, exports } = self;
         let entries = std::iter::from_fn(|| match lines.next() {
             Ok(None) => None,
             Err(LineError::Read(error)) => {
@@ -77,50 +74,47 @@ impl Log {
     /// Takes a tile.
     pub(super) fn tile(&mut self, path: &str, found: Sha256Digest) -> Result<(), VerifyError> {
         match self.tiles.remove(path) {
-            None => Err(VerifyError::Extra {
-                path: path.to_owned(),
-                by: LOG,
-            }),
-            Some(expected) if expected != found => Err(VerifyError::Changed {
-                path: path.to_owned(),
-                by: LOG,
-                expected,
-                found,
-            }),
+            None => Err(VerifyError::Extra { path: path.to_owned(), by: LOG }),
+            Some(expected) if expected != found => {
+                Err(VerifyError::Changed { path: path.to_owned(), by: LOG, expected, found })
+            }
             Some(_) => Ok(()),
         }
     }
 
-    /// Compares with the signed head; gives how many entries this bundle's export covers.
-    pub(super) fn finish(
-        &self,
-        head: &Checkpoint,
-        tag_manifest: Sha256Digest,
-    ) -> Result<u64, VerifyError> {
-        let log = |why: String| VerifyError::Log { why };
+    /// Compares with the signed head.
+    pub(super) fn head(&self, head: &Checkpoint) -> Result<(), VerifyError> {
         let (size, signed) = (self.tree.size(), head.size);
-        if size < signed {
-            return Err(log(format!(
-                "it was truncated: {size} of the {signed} entries that were signed are there"
-            )));
-        }
-        if size > signed {
-            return Err(log(format!(
-                "it was extended: {size} entries, only {signed} were signed"
-            )));
-        }
-        if self.tree.root() != head.root {
-            return Err(log("an entry was changed: its root is not the signed one".to_owned()));
-        }
-        if let Some(path) = self.tiles.keys().next() {
-            return Err(VerifyError::Missing {
-                path: path.clone(),
-                by: LOG,
-            });
-        }
-        let this = self.exports.iter().find(|(digest, _)| *digest == tag_manifest);
-        this.map(|(_, through)| *through)
-            .ok_or_else(|| log("it does not record the export of this bundle".to_owned()))
+        let why = match size.cmp(&signed) {
+            Ordering::Less => {
+                format!(
+                    "it was truncated: {size} of the {signed} entries that were signed are there"
+                )
+            }
+            Ordering::Greater => {
+                format!("it was extended: {size} entries, only {signed} were signed")
+            }
+            Ordering::Equal if self.tree.root() != head.root => {
+                "an entry was changed: its root is not the signed one".to_owned()
+            }
+            Ordering::Equal => return Ok(()),
+        };
+        Err(VerifyError::Log { why })
+    }
+
+    /// Every tile must have come.
+    pub(super) fn tiles(&self) -> Result<(), VerifyError> {
+        let missing = self.tiles.keys().next();
+        missing.map_or(Ok(()), |path| Err(VerifyError::Missing { path: path.clone(), by: LOG }))
+    }
+
+    /// How many entries the export of the bundle with this tag manifest covers.
+    pub(super) fn covered(&self, tag_manifest: Sha256Digest) -> Result<u64, VerifyError> {
+        let mut exports = self.exports.iter();
+        let this = exports.find(|(digest, _)| *digest == tag_manifest);
+        this.map(|(_, through)| *through).ok_or_else(|| VerifyError::Log {
+            why: "it does not record the export of this bundle".to_owned(),
+        })
     }
 }
 
@@ -130,9 +124,7 @@ fn entry(
     items: &mut Items,
     exports: &mut Vec<(Sha256Digest, u64)>,
 ) -> Result<(), VerifyError> {
-    let log = |why: &str| VerifyError::Log {
-        why: format!("entry {index}: {why}"),
-    };
+    let log = |why: &str| VerifyError::Log { why: format!("entry {index}: {why}") };
     let entry: Entry = serde_json::from_slice(line).map_err(|error| log(&error.to_string()))?;
     if entry.index != index {
         return Err(log("it is numbered otherwise"));

@@ -61,10 +61,7 @@ pub struct Verified {
 
 /// Verifies the bundle at `path`, a tar or a folder. The error is the first thing wrong.
 pub fn verify(path: &Path, options: &VerifyOptions) -> Result<Verified, VerifyError> {
-    let unreadable = |source| VerifyError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| VerifyError::Read { path: path.to_owned(), source };
     if fs::metadata(path).map_err(unreadable)?.is_dir() {
         return walk::verify_folder(path, options);
     }
@@ -95,10 +92,7 @@ fn verify_tar(input: impl std::io::Read, options: &VerifyOptions) -> Result<Veri
         return Err(form("the tar's folder", "it is not named after the case"));
     }
     if verified.exported != Timestamp::new(time, 0) {
-        return Err(form(
-            "the tar's headers",
-            "their time is not the export time of bag-info.txt",
-        ));
+        return Err(form("the tar's headers", "their time is not the export time of bag-info.txt"));
     }
     Ok(verified)
 }

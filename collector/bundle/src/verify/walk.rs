@@ -11,10 +11,7 @@ use std::{
 /// Deepest folder: a bundle's own need ten.
 const DEPTH: usize = 16;
 
-pub(super) fn verify_folder(
-    root: &Path,
-    options: &VerifyOptions,
-) -> Result<Verified, VerifyError> {
+pub(super) fn verify_folder(root: &Path, options: &VerifyOptions) -> Result<Verified, VerifyError> {
     let mut files = Vec::new();
     list(root, "", 0, &mut files)?;
     files.sort_by(|a, b| order(a, b));
@@ -28,10 +25,7 @@ pub(super) fn verify_folder(
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> VerifyError {
-    VerifyError::Read {
-        path: PathBuf::from(path),
-        source,
-    }
+    VerifyError::Read { path: PathBuf::from(path), source }
 }
 
 fn list(
@@ -55,9 +49,7 @@ fn list(
         let Some(name) = name else {
             return Err(foreign("no file of a bundle has such a name"));
         };
-        let kind = entry
-            .file_type()
-            .map_err(|source| unreadable(&entry.path(), source))?;
+        let kind = entry.file_type().map_err(|source| unreadable(&entry.path(), source))?;
         if kind.is_dir() {
             list(root, &format!("{name}/"), depth + 1, files)?;
         } else if kind.is_file() {
@@ -67,10 +59,7 @@ fn list(
         }
     }
     if empty && depth > 0 {
-        return Err(VerifyError::Foreign {
-            path: prefix.to_owned(),
-            why: "it is an empty folder",
-        });
+        return Err(VerifyError::Foreign { path: prefix.to_owned(), why: "it is an empty folder" });
     }
     Ok(())
 }

@@ -84,10 +84,7 @@ pub fn export(case: &Case, target: &Path, options: &Options) -> Result<Exported,
     let mut out = Output::begin(target, options.folder, id.as_str(), now)?;
 
     let mut digests: BTreeMap<String, Written> = BTreeMap::new();
-    let exporting = Exporting {
-        view: &view,
-        layouts: &layouts,
-    };
+    let exporting = Exporting { view: &view, layouts: &layouts };
     for (path, content) in exporting.plan(options)? {
         let written = out.member(&path, &mut |to| exporting.write(&content, to))?;
         digests.insert(path, written);
@@ -145,10 +142,7 @@ fn tags(
         Ok(())
     })?;
     listed.push((MANIFEST, written.sha256));
-    let lines: String = listed
-        .iter()
-        .map(|(path, sha256)| manifest::line(sha256, path))
-        .collect();
+    let lines: String = listed.iter().map(|(path, sha256)| manifest::line(sha256, path)).collect();
     let written = out.member(TAG_MANIFEST, &mut |to| Ok(to.write_all(lines.as_bytes())?))?;
     Ok(written.sha256)
 }
@@ -285,3 +279,6 @@ fn json_lines<T: serde::Serialize>(values: &[T]) -> Result<Vec<u8>, BundleError>
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;
