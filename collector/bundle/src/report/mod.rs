@@ -104,7 +104,11 @@ fn navigation(scopes: &[Scope<'_>], html: &mut Html<'_>) -> Done {
         let link = |html: &mut Html<'_>, section: &str, title: &str| {
             html.link(&format!("#{}", scope.id(section)), |html| html.esc(title))
         };
-        html.within("<p>", "</p><ul>", |html| link(html, "top", scope.session.info.host.as_str()))?;
+        let info = &scope.session.info;
+        html.within("<p>", "</p><ul>", |html| {
+            link(html, "top", info.host.as_str())?;
+            html.within("<small>", "</small>", |html| html.time(info.opened.utc))
+        })?;
         for section in SESSION {
             html.within("<li>", "</li>", |html| link(html, section.id, section.title))?;
         }

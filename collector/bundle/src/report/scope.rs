@@ -159,7 +159,13 @@ impl<T> Bounded<T> {
 pub fn table(html: &mut Html<'_>, columns: &[&'static str]) -> Done {
     html.raw("<table><thead><tr>")?;
     for column in columns {
-        html.within("<th scope=\"col\">", "</th>", |html| html.raw(column))?;
+        html.raw(match *column {
+            "Evidence" | "First seen in" => "<th scope=\"col\" class=\"ref\">",
+            "Items" | "Bytes" | "Seconds" | "Queries" | "Size" => "<th scope=\"col\" class=\"n\">",
+            _ => "<th scope=\"col\">",
+        })?;
+        html.raw(column)?;
+        html.raw("</th>")?;
     }
     html.raw("</tr></thead><tbody>\n")
 }

@@ -6,7 +6,7 @@ use crate::{
         About, At, Detection, Draft, Evidence, Session, Severity, Watch,
         paths::{Standing, paths_of, standing},
     },
-    records::{CronJob, Record, lenient::shown},
+    records::{CronJob, Record},
 };
 
 /// See the module.
@@ -85,10 +85,10 @@ impl Watch for Watching {
             return;
         }
         let worst = paths_of(job.command.bytes())
-            .map(|path| (standing(path), path))
-            .filter(|(standing, _)| *standing != Standing::Package)
-            .max_by_key(|(standing, _)| *standing);
-        let Some((standing, path)) = worst else { return };
+            .map(standing)
+            .filter(|standing| *standing != Standing::Package)
+            .max();
+        let Some(standing) = worst else { return };
         let runs = job.would_run.yes();
         let severity = match (standing > Standing::Local, runs) {
             (true, true) => Severity::High,
@@ -99,11 +99,10 @@ impl Watch for Watching {
             let user = job.user.shown(40);
             let here = if runs { "runs here" } else { "does not run here" };
             let shows = format!(
-                "{}: {} {user} {} – {} ({here})",
+                "{}: {} {user} {} ({here})",
                 job.path.shown(120),
                 job.schedule.shown(60),
-                job.command.shown(160),
-                shown(path, 120)
+                job.command.shown(200)
             );
             Evidence::new(at, &["schedule", "command", "would_run"], shows)
         });

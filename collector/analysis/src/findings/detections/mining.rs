@@ -160,7 +160,7 @@ impl Watch for Watching {
             let names: Vec<&str> = found.names.iter().map(String::as_str).collect();
             let text = format!(
                 "{} with {}: {}.",
-                count(found.gathered.total, "place", "places"),
+                count(found.gathered.total, "line of evidence", "lines of evidence"),
                 count(names.len() as u64, "name", "different names"),
                 names.join(", ")
             );

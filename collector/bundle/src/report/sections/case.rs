@@ -53,7 +53,7 @@ pub fn write(view: &CaseView<'_>, html: &mut Html<'_>) -> Done {
             html.raw(", agent ")?;
             html.bytes(info.agent.version.as_bytes(), 40)?;
             html.raw(" from ")?;
-            html.bytes(info.peer.as_bytes(), 100)
+            html.bytes(info.peer.as_bytes(), 200)
         })?;
     }
     custody(view, html)?;

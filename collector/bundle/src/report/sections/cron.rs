@@ -87,22 +87,29 @@ fn what(html: &mut Html<'_>, job: &CronJob) -> Done {
 }
 
 fn verdicts(html: &mut Html<'_>, job: &CronJob) -> Done {
+    // A setting runs nothing itself.
+    if job.kind.bytes() == b"environment" {
+        return Ok(());
+    }
     match job.would_run.0 {
         Some(true) => html.mark("good", "this host: yes")?,
         Some(false) => html.mark("plain", "this host: no")?,
         None => {}
     }
     html.bytes(job.why.bytes(), 300)?;
-    let here = job.would_run.yes();
-    for verdict in job.verdicts.items.iter().filter_map(|one| one.0.as_ref()).take(4) {
-        let runs = verdict.would_run.yes();
-        html.raw("<br>")?;
+    html.raw("<br>")?;
+    let verdicts = || job.verdicts.items.iter().filter_map(|one| one.0.as_ref()).take(4);
+    for verdict in verdicts() {
+        let (runs, here) = (verdict.would_run.yes(), job.would_run.yes());
         let kind = if runs && !here { "medium" } else { "plain" };
         let answer = if runs { "yes" } else { "no" };
         html.mark(kind, &format!("{}: {answer}", verdict.layout.shown(30)))?;
-        html.within("<span class=\"soft\">", "</span>", |html| {
-            html.bytes(verdict.why.bytes(), 300)
-        })?;
+        // Where it agrees, the reason is said already.
+        if runs != here {
+            html.raw("<span class=\"soft\">")?;
+            html.bytes(verdict.why.bytes(), 300)?;
+            html.raw("</span><br>")?;
+        }
     }
     Ok(())
 }

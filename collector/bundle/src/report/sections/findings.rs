@@ -74,7 +74,7 @@ fn one(scope: &Scope<'_>, finding: &Finding, html: &mut Html<'_>) -> Done {
         html.raw("</details>\n")?;
     }
     if let Some(excerpt) = &finding.excerpt {
-        self::excerpt(excerpt, html)?;
+        self::excerpt(excerpt, finding.severity >= Severity::High, html)?;
     }
     html.raw("<p class=\"note\">Harmless when: ")?;
     html.esc(finding.false_positives)?;
@@ -105,8 +105,8 @@ fn list(scope: &Scope<'_>, evidence: &[Evidence], html: &mut Html<'_>) -> Done {
     html.raw("</ul>\n")
 }
 
-fn excerpt(excerpt: &Excerpt, html: &mut Html<'_>) -> Done {
-    html.raw("<details open><summary>")?;
+fn excerpt(excerpt: &Excerpt, open: bool, html: &mut Html<'_>) -> Done {
+    html.raw(if open { "<details open><summary>" } else { "<details><summary>" })?;
     html.esc(&excerpt.label)?;
     html.raw(" (")?;
     html.number(excerpt.total_bytes)?;

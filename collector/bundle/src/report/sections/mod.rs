@@ -23,7 +23,7 @@ fn fact(html: &mut Html<'_>, name: &'static str, value: &Text) -> Done {
     if value.is_empty() {
         return Ok(());
     }
-    row(html, name, |html| html.bytes(value.bytes(), 400))
+    row(html, name, |html| html.bytes(value.bytes(), 2000))
 }
 
 /// A row of a definition list.

@@ -180,7 +180,7 @@ fn program(html: &mut Html<'_>, row: &Row) -> Done {
         html.raw("</code></span>")?;
     }
     if !row.sha256.is_empty() {
-        html.raw("<br><span class=\"soft\">SHA-256 <code>")?;
+        html.raw("<br><span class=\"soft hash\">SHA-256 <code>")?;
         html.esc(&shown(row.sha256.as_bytes(), 64))?;
         html.raw("</code></span>")?;
     }

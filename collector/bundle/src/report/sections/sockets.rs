@@ -20,12 +20,14 @@ pub fn write(scope: &Scope<'_>, html: &mut Html<'_>) -> Done {
     let mut listening = Bounded::new(ROWS);
     let mut connected = Bounded::new(ROWS);
     let mut others = Bounded::new(ROWS);
+    let mut closing = Bounded::new(ROWS);
     let mut local = 0u64;
     let bad = scope.each("sockets", |at, socket: Socket| {
         match (socket.family.bytes(), socket.state.bytes()) {
             (b"unix" | b"netlink", _) => local += 1,
             (_, b"LISTEN") => listening.add(|| (at, socket)),
             (_, b"ESTABLISHED" | b"SYN_SENT" | b"SYN_RECV") => connected.add(|| (at, socket)),
+            (b"tcp" | b"tcp6", _) => closing.add(|| (at, socket)),
             _ => others.add(|| (at, socket)),
         }
         Ok(())
@@ -35,7 +37,7 @@ pub fn write(scope: &Scope<'_>, html: &mut Html<'_>) -> Done {
     for (title, found) in [
         ("<h4>Listening</h4>", listening),
         ("<h4>Connected</h4>", connected),
-        ("<h4>Datagram, raw, packet and closing</h4>", others),
+        ("<h4>Datagram, raw and packet</h4>", others),
     ] {
         more += found.more;
         if !found.rows.is_empty() {
@@ -43,6 +45,15 @@ pub fn write(scope: &Scope<'_>, html: &mut Html<'_>) -> Done {
             html.raw(title)?;
             rows(scope, html, &found.rows)?;
         }
+    }
+    if !closing.rows.is_empty() {
+        any = true;
+        more += closing.more;
+        html.raw("<details><summary>")?;
+        html.number(closing.rows.len() as u64)?;
+        html.raw(" closing or closed connections</summary>\n")?;
+        rows(scope, html, &closing.rows)?;
+        html.raw("</details>\n")?;
     }
     if !any {
         return nothing(html, "No sockets were captured.");
