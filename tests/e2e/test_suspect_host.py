@@ -86,9 +86,11 @@ def test_all_exfiltration_labels_are_seen(bundle: Bundle) -> None:
 
 
 def test_answers_carry_addresses(bundle: Bundle) -> None:
-    answers = {unescape(a["name"]): a for a in bundle.records("dns") if a["direction"] == "answer"}
+    answers = [a for a in bundle.records("dns") if a["direction"] == "answer"]
     for name in seed.mining_names():
-        data = [r["data"] for r in answers[name.encode()]["answers"]]
+        # curl asks for AAAA too, and gets an answer without addresses.
+        data = [r["data"] for a in answers if unescape(a["name"]) == name.encode()
+                for r in a["answers"]]
         assert any(d.startswith("198.51.100.") for d in data), name
 
 
