@@ -18,3 +18,4 @@ mod throttle;
 mod transport;
 
 pub use profile::{BUILT_IN, Profile};
+pub use transport::chain as error_chain;

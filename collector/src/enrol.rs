@@ -60,7 +60,9 @@ pub enum EnrolError {
     #[error("this join token is not known here")]
     Unknown,
     /// It was used before: either the agent was started twice, or somebody else has it.
-    #[error("this join token was used before: get a new one with `cleanroom token`, and find out who used it")]
+    #[error(
+        "this join token was used before: get a new one with `cleanroom token`, and find out who used it"
+    )]
     Used(Box<Grant>),
     /// It is too old.
     #[error("this join token expired {0} s ago: get a new one with `cleanroom token`")]

@@ -58,7 +58,6 @@ pub enum PkiError {
 /// The collector's certificate authority.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    certificate_pem: String,
     certificate_der: CertificateDer<'static>,
     server_pem_path: PathBuf,
 }
@@ -89,25 +88,19 @@ impl Authority {
         };
         let key = KeyPair::from_pem(&read(&key_path)?).map_err(unusable("the CA's key"))?;
         let certificate_pem = read(&pem_path)?;
-        let certificate_der = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
-            .map_err(|error| PkiError::Unusable {
-                what: "the CA's certificate",
-                why: error.to_string(),
+        let certificate_der =
+            CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|error| {
+                PkiError::Unusable { what: "the CA's certificate", why: error.to_string() }
             })?;
         let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key)
             .map_err(unusable("the CA's certificate"))?;
         let server_pem_path = keys.join("collector.pem");
-        Ok(Self { issuer, certificate_pem, certificate_der, server_pem_path })
+        Ok(Self { issuer, certificate_der, server_pem_path })
     }
 
     /// SHA-256 of the CA certificate: what an agent pins.
     pub fn pin(&self) -> Sha256Digest {
         Sha256Digest::of(&self.certificate_der)
-    }
-
-    /// The CA certificate as PEM.
-    pub fn certificate_pem(&self) -> &str {
-        &self.certificate_pem
     }
 
     /// TLS for the listener: a fresh server certificate, client certificates of this CA checked

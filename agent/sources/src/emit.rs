@@ -48,6 +48,17 @@ pub enum FileRead {
     },
 }
 
+/// What [`Emitter::raw_from`] took from its reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawRead {
+    /// SHA-256 of the bytes that were taken.
+    pub sha256: Sha256Digest,
+    /// How many bytes.
+    pub length_bytes: u64,
+    /// Why they may not be all.
+    pub trouble: Option<String>,
+}
+
 /// A source's way to the sink.
 pub struct Emitter<'s> {
     source: &'static str,
@@ -137,6 +148,60 @@ impl<'s> Emitter<'s> {
         Ok(Sha256Digest::of(bytes))
     }
 
+    /// Begins a raw item whose bytes come piece by piece, for what is too large for memory. While
+    /// the stream lives nothing else can be emitted.
+    pub fn raw_stream(
+        &mut self,
+        name: &[u8],
+        labels: &[(&str, &str)],
+    ) -> Result<RawStream<'_, 's>, SinkClosed> {
+        self.close_set()?;
+        self.begin(ItemKind::Raw, name.into(), None, labels)?;
+        Ok(RawStream { out: self, open: true })
+    }
+
+    /// Emits what a reader gives as a raw item, at most `max_bytes`, without holding it in memory.
+    /// A read that fails or goes on beyond the limit seals the item as partial; telling the source's
+    /// outcome of it ([`gap`](Self::gap)) is up to the caller, who knows what was read.
+    pub fn raw_from(
+        &mut self,
+        name: &[u8],
+        labels: &[(&str, &str)],
+        reader: &mut dyn io::Read,
+        max_bytes: u64,
+    ) -> Result<RawRead, SinkClosed> {
+        self.close_set()?;
+        self.begin(ItemKind::Raw, name.into(), None, labels)?;
+        let mut buffer = vec![0u8; Limits::CHUNK_BYTES];
+        let (mut length_bytes, mut hasher, mut trouble) = (0u64, Hasher::default(), None);
+        loop {
+            let room = max_bytes.saturating_sub(length_bytes);
+            // One byte more than there is room for: it tells a limit from an end.
+            let want =
+                buffer.len().min(usize::try_from(room.saturating_add(1)).unwrap_or(usize::MAX));
+            let read = match reader.read(buffer.get_mut(..want).unwrap_or_default()) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    trouble = Some(format!("read at byte {length_bytes}: {error}"));
+                    break;
+                }
+            };
+            let kept = read.min(usize::try_from(room).unwrap_or(usize::MAX));
+            let bytes = buffer.get(..kept).unwrap_or_default();
+            hasher.update(bytes);
+            self.write(bytes)?;
+            length_bytes += kept as u64;
+            if kept < read {
+                trouble = Some(format!("larger than the limit of {max_bytes} bytes"));
+                break;
+            }
+        }
+        self.sink.seal(trouble.clone().map_or(ItemStatus::Whole, ItemStatus::Partial))?;
+        Ok(RawRead { sha256: hasher.finish(), length_bytes, trouble })
+    }
+
     /// Emits a path of the host: its metadata, and for a regular file its bytes, at most
     /// `max_bytes`. `keep` says how many of the first bytes the caller wants back. A link is
     /// emitted as a link; follow it with [`Host::resolve`]. What cannot be read becomes an item
@@ -168,8 +233,7 @@ impl<'s> Emitter<'s> {
             Err(error) => {
                 self.gap_io("open", path, &error);
                 self.begin(ItemKind::File, path.into(), Some(meta.clone()), labels)?;
-                self.sink
-                    .seal(ItemStatus::Partial(format!("open: {error}")))?;
+                self.sink.seal(ItemStatus::Partial(format!("open: {error}")))?;
                 Ok(FileRead::Unread(meta))
             }
         }
@@ -189,18 +253,12 @@ impl<'s> Emitter<'s> {
         self.close_set()?;
         self.begin(ItemKind::File, path.into(), Some(meta.clone()), labels)?;
         let known = meta.size_bytes > 0;
-        let end = if known {
-            meta.size_bytes.min(max_bytes)
-        } else {
-            max_bytes
-        };
+        let end = if known { meta.size_bytes.min(max_bytes) } else { max_bytes };
         let mut buffer = vec![0u8; Limits::CHUNK_BYTES];
         let (mut offset, mut head, mut hasher) = (0u64, Vec::new(), Hasher::default());
         let mut trouble = None;
         while offset < end {
-            let want = usize::try_from(end - offset)
-                .unwrap_or(usize::MAX)
-                .min(buffer.len());
+            let want = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
             let Some(space) = buffer.get_mut(..want) else {
                 break;
             };
@@ -210,9 +268,7 @@ impl<'s> Emitter<'s> {
                     let bytes = space.get(..read).unwrap_or_default();
                     hasher.update(bytes);
                     head.extend_from_slice(
-                        bytes
-                            .get(..read.min(keep.saturating_sub(head.len())))
-                            .unwrap_or_default(),
+                        bytes.get(..read.min(keep.saturating_sub(head.len()))).unwrap_or_default(),
                     );
                     self.write(bytes)?;
                     offset += read as u64;
@@ -228,14 +284,8 @@ impl<'s> Emitter<'s> {
             trouble = self.what_is_missing(&file, path, &meta, offset, max_bytes);
         }
         let whole = trouble.is_none();
-        self.sink
-            .seal(trouble.map_or(ItemStatus::Whole, ItemStatus::Partial))?;
-        Ok(FileRead::Read {
-            meta,
-            head,
-            sha256: hasher.finish(),
-            whole,
-        })
+        self.sink.seal(trouble.map_or(ItemStatus::Whole, ItemStatus::Partial))?;
+        Ok(FileRead::Read { meta, head, sha256: hasher.finish(), whole })
     }
 
     /// Why the bytes that were read may not be the file: a limit, or a change while it was read.
@@ -275,9 +325,7 @@ impl<'s> Emitter<'s> {
         file: Option<FileMeta>,
         labels: &[(&str, &str)],
     ) -> Result<(), SinkClosed> {
-        let labels = labels
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         self.items += 1;
         self.sink.begin(ItemHeader {
             source: self.source.to_owned(),
@@ -292,9 +340,7 @@ impl<'s> Emitter<'s> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), SinkClosed> {
         self.bytes += bytes.len() as u64;
         self.open_bytes += bytes.len() as u64;
-        bytes
-            .chunks(Limits::CHUNK_BYTES)
-            .try_for_each(|chunk| self.sink.write(chunk))
+        bytes.chunks(Limits::CHUNK_BYTES).try_for_each(|chunk| self.sink.write(chunk))
     }
 
     fn close_set(&mut self) -> Result<(), SinkClosed> {
@@ -306,9 +352,84 @@ impl<'s> Emitter<'s> {
     }
 }
 
+/// A raw item that is being written; [`end`](Self::end) seals it. Dropped without that, it is
+/// sealed as partial, so that the sink stays balanced.
+pub struct RawStream<'e, 's> {
+    out: &'e mut Emitter<'s>,
+    open: bool,
+}
+
+impl RawStream<'_, '_> {
+    /// Adds bytes to the item.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), SinkClosed> {
+        let result = self.out.write(bytes);
+        // A closed sink is not called again.
+        self.open &= result.is_ok();
+        result
+    }
+
+    /// Ends the item.
+    pub fn end(mut self, status: ItemStatus) -> Result<(), SinkClosed> {
+        match std::mem::take(&mut self.open) {
+            true => self.out.sink.seal(status),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for RawStream<'_, '_> {
+    fn drop(&mut self) {
+        if std::mem::take(&mut self.open) {
+            let status = ItemStatus::Partial("the source stopped before its end".to_owned());
+            // A closed sink shows at the next call that can report it.
+            let _ = self.out.sink.seal(status);
+        }
+    }
+}
+
 fn is_missing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Captured;
+
+    fn raw(reader: &mut dyn io::Read, max_bytes: u64) -> (RawRead, Vec<u8>, ItemStatus) {
+        let mut sink = Captured::default();
+        let read =
+            Emitter::new("test", &mut sink).raw_from(b"name", &[], reader, max_bytes).unwrap();
+        let (_, bytes, status) = sink.items.pop().unwrap();
+        assert_eq!(read.sha256, Sha256Digest::of(&bytes));
+        assert_eq!(read.length_bytes, bytes.len() as u64);
+        (read, bytes, status)
+    }
+
+    #[test]
+    fn a_reader_is_taken_whole_up_to_the_limit() {
+        let long: Vec<u8> = (0..12_000_000u32).map(|n| n.to_le_bytes()[1]).collect();
+        for limit in [long.len() as u64, u64::MAX] {
+            let (read, bytes, status) = raw(&mut &long[..], limit);
+            assert!(bytes == long && status == ItemStatus::Whole && read.trouble.is_none());
+        }
+        let (_, bytes, status) = raw(&mut &long[..], 300_000);
+        assert_eq!(bytes, long[..300_000]);
+        let ItemStatus::Partial(why) = status else { panic!("whole") };
+        assert_eq!(why, "larger than the limit of 300000 bytes");
+        assert_eq!(raw(&mut io::empty(), 0).2, ItemStatus::Whole);
+    }
+
+    #[test]
+    fn a_read_that_fails_keeps_what_came_before() {
+        struct Failing;
+        impl io::Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::from_raw_os_error(libc::EIO))
+            }
+        }
+        let (read, bytes, status) = raw(&mut io::Read::chain(&b"start"[..], Failing), 100);
+        assert_eq!(bytes, b"start");
+        assert_eq!(status, ItemStatus::Partial(read.trouble.unwrap()));
+    }
 }

@@ -150,6 +150,13 @@ impl Host {
         Ok(Dir { host: self, fd })
     }
 
+    /// A `/proc` of our own that is attached nowhere: what somebody mounted over parts of the
+    /// host's does not cover it. Needs the live host and CAP_SYS_ADMIN.
+    pub fn fresh_proc(&self) -> io::Result<Dir<'_>> {
+        let fd = sys::procfs::detached()?;
+        Ok(Dir { host: self, fd })
+    }
+
     /// The path with every link resolved, as an absolute path inside the root.
     pub fn resolve(&self, path: &[u8]) -> io::Result<Vec<u8>> {
         let (_, _, trail) = self.walk(path, true)?;
@@ -164,11 +171,7 @@ impl Host {
         if !matches!(meta.kind, FileKind::Regular | FileKind::Block) {
             return Err(unfit(meta.kind));
         }
-        let extra = if direct {
-            OFlag::O_DIRECT
-        } else {
-            OFlag::empty()
-        };
+        let extra = if direct { OFlag::O_DIRECT } else { OFlag::empty() };
         let file = self.open_quietly(&dir, &name, extra)?;
         Ok(Opened { file, meta })
     }
@@ -181,15 +184,10 @@ impl Host {
         if self.live {
             // The kernel's own walk: it also knows the magic links of /proc.
             let trimmed = path.strip_prefix(b"/").unwrap_or(path);
-            let name = if trimmed.is_empty() {
-                b".".to_vec()
-            } else {
-                trimmed.to_vec()
-            };
+            let name = if trimmed.is_empty() { b".".to_vec() } else { trimmed.to_vec() };
             return Ok((self.root.try_clone()?, name));
         }
-        self.walk(path, follow_last)
-            .map(|(dir, name, _)| (dir, name))
+        self.walk(path, follow_last).map(|(dir, name, _)| (dir, name))
     }
 
     /// Walks part by part from the root. `..` stops at the root, links restart or continue inside.
@@ -255,11 +253,7 @@ impl Host {
         if meta.kind != FileKind::Regular {
             return Err(unfit(meta.kind));
         }
-        let nofollow = if self.live {
-            OFlag::empty()
-        } else {
-            OFlag::O_NOFOLLOW
-        };
+        let nofollow = if self.live { OFlag::empty() } else { OFlag::O_NOFOLLOW };
         let file = self.open_quietly(dir, name, nofollow)?;
         let opened = sys::file::metadata(file.as_fd(), c"")?;
         if opened.kind != FileKind::Regular {
@@ -302,10 +296,7 @@ impl<'h> Dir<'h> {
                 return Err(io::Error::other(format!("more than {MAX_ENTRIES} entries")));
             }
             let kind = entry.file_type().map(kind_of_entry);
-            entries.push(Entry {
-                name: name.to_vec(),
-                kind,
-            });
+            entries.push(Entry { name: name.to_vec(), kind });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
@@ -329,10 +320,7 @@ impl<'h> Dir<'h> {
 
     /// The directory `name` right in this one.
     pub fn dir(&self, name: &[u8]) -> io::Result<Dir<'h>> {
-        Ok(Dir {
-            host: self.host,
-            fd: open_path(&self.fd, name, OFlag::O_DIRECTORY)?,
-        })
+        Ok(Dir { host: self.host, fd: open_path(&self.fd, name, OFlag::O_DIRECTORY)? })
     }
 
     /// Metadata of `name`, no link followed.
@@ -344,11 +332,7 @@ impl<'h> Dir<'h> {
 fn open_path(dir: &OwnedFd, name: &[u8], extra: OFlag) -> io::Result<OwnedFd> {
     // A final link is followed only where the kernel walks for us (extra has O_DIRECTORY and the
     // name came from a resolved walk), so O_NOFOLLOW never hides a file that is really there.
-    let nofollow = if name.contains(&b'/') {
-        OFlag::empty()
-    } else {
-        OFlag::O_NOFOLLOW
-    };
+    let nofollow = if name.contains(&b'/') { OFlag::empty() } else { OFlag::O_NOFOLLOW };
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | nofollow | extra;
     Ok(openat(dir, OsStr::from_bytes(name), flags, Mode::empty())?)
 }
@@ -369,20 +353,13 @@ fn read_content(file: &File, limit: usize) -> io::Result<Content> {
 
 fn parts(path: &[u8]) -> Vec<Vec<u8>> {
     let is_part = |part: &&[u8]| !part.is_empty() && *part != b".";
-    path.split(|&b| b == b'/')
-        .filter(is_part)
-        .map(<[u8]>::to_vec)
-        .rev()
-        .collect()
+    path.split(|&b| b == b'/').filter(is_part).map(<[u8]>::to_vec).rev().collect()
 }
 
 fn join(trail: &[Vec<u8>]) -> Vec<u8> {
     match trail.is_empty() {
         true => b"/".to_vec(),
-        false => trail
-            .iter()
-            .flat_map(|part| [b"/", part.as_slice()].concat())
-            .collect(),
+        false => trail.iter().flat_map(|part| [b"/", part.as_slice()].concat()).collect(),
     }
 }
 
@@ -418,18 +395,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         std::fs::create_dir_all(root.join("var/lib/cloud/instances/i-1")).unwrap();
-        std::fs::write(
-            root.join("var/lib/cloud/instances/i-1/user-data.txt"),
-            b"inside",
-        )
-        .unwrap();
+        std::fs::write(root.join("var/lib/cloud/instances/i-1/user-data.txt"), b"inside").unwrap();
         std::fs::create_dir(root.join("etc")).unwrap();
         std::fs::write(root.join("etc/passwd"), b"image passwd").unwrap();
-        symlink(
-            "/var/lib/cloud/instances/i-1",
-            root.join("var/lib/cloud/instance"),
-        )
-        .unwrap();
+        symlink("/var/lib/cloud/instances/i-1", root.join("var/lib/cloud/instance")).unwrap();
         symlink("../../../../../../etc/passwd", root.join("up")).unwrap();
         symlink("/loop", root.join("loop")).unwrap();
         nix::unistd::mkfifo(&root.join("fifo"), Mode::S_IRWXU).unwrap();
@@ -440,39 +409,26 @@ mod tests {
     fn links_stay_inside_the_root() {
         let dir = tree();
         let host = Host::at(dir.path()).unwrap();
-        let user_data = host
-            .read(b"/var/lib/cloud/instance/user-data.txt", 100)
-            .unwrap();
+        let user_data = host.read(b"/var/lib/cloud/instance/user-data.txt", 100).unwrap();
         assert_eq!(user_data.bytes, b"inside");
         assert_eq!(host.read(b"/up", 100).unwrap().bytes, b"image passwd");
         assert_eq!(host.read(b"/../../etc/passwd", 5).unwrap().bytes, b"image");
         assert!(host.read(b"/etc/passwd", 5).unwrap().truncated);
         assert_eq!(
-            host.resolve(b"/var/lib/cloud/instance/user-data.txt")
-                .unwrap(),
+            host.resolve(b"/var/lib/cloud/instance/user-data.txt").unwrap(),
             b"/var/lib/cloud/instances/i-1/user-data.txt"
         );
-        assert_eq!(
-            host.open(b"/loop").unwrap_err().raw_os_error(),
-            Some(libc::ELOOP)
-        );
+        assert_eq!(host.open(b"/loop").unwrap_err().raw_os_error(), Some(libc::ELOOP));
         let meta = host.metadata(b"/var/lib/cloud/instance").unwrap();
         assert_eq!(meta.link_target.unwrap().0, b"/var/lib/cloud/instances/i-1");
-        assert_eq!(
-            host.list(b"/var/lib/cloud/instance").unwrap()[0].name,
-            b"user-data.txt"
-        );
+        assert_eq!(host.list(b"/var/lib/cloud/instance").unwrap()[0].name, b"user-data.txt");
     }
 
     #[test]
     fn a_fifo_is_never_opened_and_names_the_kind() {
         let dir = tree();
         for host in [Host::at(dir.path()).unwrap(), Host::live().unwrap()] {
-            let path = if host.is_live() {
-                dir.path().join("fifo")
-            } else {
-                "/fifo".into()
-            };
+            let path = if host.is_live() { dir.path().join("fifo") } else { "/fifo".into() };
             let error = host.open(path.as_os_str().as_bytes()).unwrap_err();
             assert!(error.to_string().contains("fifo"), "{error}");
         }
@@ -486,15 +442,8 @@ mod tests {
         let dir = tree();
         let file = dir.path().join("etc/passwd");
         let old = std::time::SystemTime::UNIX_EPOCH;
-        let times = std::fs::FileTimes::new()
-            .set_accessed(old)
-            .set_modified(old);
-        File::options()
-            .write(true)
-            .open(&file)
-            .unwrap()
-            .set_times(times)
-            .unwrap();
+        let times = std::fs::FileTimes::new().set_accessed(old).set_modified(old);
+        File::options().write(true).open(&file).unwrap().set_times(times).unwrap();
         host.read(file.as_os_str().as_bytes(), 10).unwrap();
         assert_eq!(std::fs::metadata(&file).unwrap().atime(), 0);
     }

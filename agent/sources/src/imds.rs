@@ -19,10 +19,7 @@ use std::{
 /// Where the service listens: link-local IPv4, and IPv6 on Nitro instances that have it on.
 const ADDRESSES: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80),
-    SocketAddr::new(
-        IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-        80,
-    ),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), 80),
 ];
 /// One request, from connecting to the last byte.
 const REQUEST_LIMIT: Duration = Duration::from_secs(1);
@@ -43,9 +40,7 @@ pub struct Imds {
 
 impl fmt::Debug for Imds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Imds")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_struct("Imds").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -185,9 +180,7 @@ fn text(error: std::io::Error) -> String {
 
 /// What is left until then; `None` when it is over (a limit of zero would mean none).
 fn left(deadline: Instant) -> Option<Duration> {
-    deadline
-        .checked_duration_since(Instant::now())
-        .filter(|left| !left.is_zero())
+    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
 }
 
 #[cfg(test)]

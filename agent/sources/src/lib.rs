@@ -6,10 +6,17 @@
 
 #![deny(unsafe_code)]
 
+mod accounts;
+pub mod cron;
+pub mod dns;
 mod emit;
 mod host;
 pub mod imds;
+mod mountinfo;
 mod options;
+mod persist;
+pub mod proc;
+pub mod quiet;
 mod registry;
 mod source;
 #[allow(
@@ -17,13 +24,14 @@ mod source;
     reason = "system calls that neither std nor nix offers; each states why it is sound"
 )]
 pub mod sys;
-
-pub mod sources;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod userdata;
 
-pub use emit::{Emitter, FileRead, Sink, SinkClosed};
+pub mod sources;
+pub mod userdata;
+pub mod volume;
+
+pub use emit::{Emitter, FileRead, RawRead, RawStream, Sink, SinkClosed};
 pub use host::{Content, Dir, Entry, Host, Opened};
 pub use options::Options;
 pub use registry::{ALL, by_name};

@@ -54,15 +54,9 @@ mod tests {
     fn names_are_unique_and_the_order_is_that_of_volatility() {
         for (at, source) in ALL.iter().enumerate() {
             let name = source.name();
-            assert!(
-                name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
-                "{name}"
-            );
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{name}");
             assert!(!source.about().is_empty(), "{name}");
-            assert!(
-                ALL.iter().skip(at + 1).all(|other| other.name() != name),
-                "{name} twice"
-            );
+            assert!(ALL.iter().skip(at + 1).all(|other| other.name() != name), "{name} twice");
             assert!(by_name(name).is_some());
         }
         assert!(ALL.iter().map(|s| s.volatility()).is_sorted());
@@ -72,19 +66,12 @@ mod tests {
     fn an_empty_root_gives_an_outcome_from_every_source_and_a_balanced_sink() {
         let root = tempfile::tempdir().unwrap();
         let host = Host::at(root.path()).unwrap();
-        let options = Options {
-            imds: false,
-            ..Options::default()
-        };
+        let options = Options { imds: false, ..Options::default() };
         for source in ALL {
             let mut sink = Counting::default();
             let mut out = Emitter::new(source.name(), &mut sink);
             let outcome = source.collect(&host, &options, &mut out).unwrap();
-            assert!(
-                !matches!(outcome, Outcome::Failed(_)),
-                "{}: {outcome:?}",
-                source.name()
-            );
+            assert!(!matches!(outcome, Outcome::Failed(_)), "{}: {outcome:?}", source.name());
             drop(out);
             assert!(!sink.open, "{} left an item open", source.name());
         }

@@ -1,1 +1,6 @@
-//! To be written.
+//! From records to events, and later to findings. Pure: it takes headers and lines, and never
+//! opens a file of the case, a clock or a socket.
+
+#![forbid(unsafe_code)]
+
+pub mod timeline;

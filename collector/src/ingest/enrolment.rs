@@ -43,7 +43,8 @@ fn enroll(
             return Err(refusal(&error));
         }
     };
-    let case = collector.cases.get(&enrolled.case).map_err(|e| Status::unavailable(e.to_string()))?;
+    let case =
+        collector.cases.get(&enrolled.case).map_err(|e| Status::unavailable(e.to_string()))?;
     let mut event = Event::new(
         "agent.enrolled",
         Actor { who: peer.to_owned(), how: "join token".to_owned() },
@@ -65,7 +66,10 @@ fn enroll(
 
 /// A spent or old token that comes again is an alarm: it belongs in the case.
 fn record_refusal(collector: &Collector, grant: &Grant, why: &str, peer: &str) {
-    eprintln!("warning: enrolment refused for {} of case {} from {peer}: {why}", grant.host, grant.case);
+    eprintln!(
+        "warning: enrolment refused for {} of case {} from {peer}: {why}",
+        grant.host, grant.case
+    );
     if let Ok(case) = collector.cases.get(&grant.case) {
         let subject = serde_json::json!({"why": why, "peer": peer});
         let actor = Actor { who: peer.to_owned(), how: "join token".to_owned() };

@@ -103,8 +103,7 @@ async fn converse(
     let open = session_open(open, enrolled, peer)?;
     (collector.progress)(Progress::Connected { host: enrolled.host.clone() });
     let (frames, waiting) = mpsc::channel(FRAMES_WAITING);
-    let (shared, case, to_agent) =
-        (Arc::clone(collector), enrolled.case.clone(), answers.clone());
+    let (shared, case, to_agent) = (Arc::clone(collector), enrolled.case.clone(), answers.clone());
     let storing = tokio::task::spawn_blocking(move || {
         intake(&shared, &case, open, offset, waiting, &to_agent)
     });

@@ -141,7 +141,8 @@ fn next(frames: &mut mpsc::Receiver<Input>, batch: &Batch) -> Next {
             Ok(input) => Some(input),
             Err(mpsc::error::TryRecvError::Disconnected) => None,
             Err(mpsc::error::TryRecvError::Empty) => {
-                match Handle::current().block_on(async { timeout(COMMIT_IDLE, frames.recv()).await })
+                match Handle::current()
+                    .block_on(async { timeout(COMMIT_IDLE, frames.recv()).await })
                 {
                     Ok(received) => received,
                     Err(_) => return Next::Idle,
@@ -220,9 +221,9 @@ pub fn status(error: &StoreError) -> Status {
     let text = crate::cli::chain(error);
     match error {
         StoreError::NoSpace { .. } => Status::resource_exhausted(text),
-        StoreError::QuotaExceeded { .. } | StoreError::CaseClosed(_) | StoreError::CaseMissing(_) => {
-            Status::failed_precondition(text)
-        }
+        StoreError::QuotaExceeded { .. }
+        | StoreError::CaseClosed(_)
+        | StoreError::CaseMissing(_) => Status::failed_precondition(text),
         StoreError::DigestMismatch { .. } | StoreError::LengthMismatch { .. } => {
             Status::data_loss(text)
         }

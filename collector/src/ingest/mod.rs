@@ -6,6 +6,9 @@ mod evidence;
 mod intake;
 mod listener;
 
+pub use evidence::session_of;
+pub use intake::store as store_frame;
+
 use crate::{cases::Cases, enrol::Enrolment, pki::Authority};
 use cleanroom_evidence::{HostId, SourceOutcome};
 use cleanroom_wire::{
@@ -81,8 +84,7 @@ pub async fn start(collector: Arc<Collector>, listen: SocketAddr) -> io::Result<
     let config = collector.authority.server_config().map_err(io::Error::other)?;
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
-    let connections =
-        listener::connections(listener, TlsAcceptor::from(Arc::new(config)));
+    let connections = listener::connections(listener, TlsAcceptor::from(Arc::new(config)));
     let stop = CancellationToken::new();
     let enrolment = enrolment::Service(Arc::clone(&collector));
     let evidence = evidence::Service { collector, stop: stop.clone() };

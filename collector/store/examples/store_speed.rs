@@ -13,17 +13,11 @@ const BATCH: u64 = 64;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let dir = PathBuf::from(
-        args.next()
-            .ok_or("usage: store_speed DIR [SMALL] [LARGE_MIB]")?,
-    );
+    let dir = PathBuf::from(args.next().ok_or("usage: store_speed DIR [SMALL] [LARGE_MIB]")?);
     let small = args.next().map_or(Ok(2_000), |text| text.parse::<u64>())?;
     let large = args.next().map_or(Ok(1_024), |text| text.parse::<u64>())?;
-    let tool = Tool {
-        name: "store_speed".into(),
-        version: "1".into(),
-        sha256: Sha256Digest::of(b""),
-    };
+    let tool =
+        Tool { name: "store_speed".into(), version: "1".into(), sha256: Sha256Digest::of(b"") };
     let case = Store::open(&dir.join("store"))?.create_case(CaseDraft {
         id: "speed".parse()?,
         title: "speed".into(),
@@ -44,11 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (start, mut bytes) = (Instant::now(), 0u64);
     for seq in 1..=small {
         let content = format!("{seq} ").repeat(400 + usize::try_from(seq % 1500)?);
-        bytes += put(
-            &mut session,
-            seq,
-            &mut content.as_bytes().chunks(Limits::CHUNK_BYTES),
-        )?;
+        bytes += put(&mut session, seq, &mut content.as_bytes().chunks(Limits::CHUNK_BYTES))?;
         if seq % BATCH == 0 {
             session.commit()?;
         }
@@ -61,9 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         bytes as f64 / 1e6 / seconds
     );
 
-    let chunk: Vec<u8> = (0..Limits::CHUNK_BYTES)
-        .map(|n| (n * n >> 5) as u8)
-        .collect();
+    let chunk: Vec<u8> = (0..Limits::CHUNK_BYTES).map(|n| ((n * n) >> 5) as u8).collect();
     let start = Instant::now();
     let chunks = large * 4;
     let mut hasher = Hasher::default();
@@ -92,10 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "one item of {large} MiB in 256 KiB chunks, durable every 16 MiB: {seconds:.2} s, {:.0} MB/s",
         length_bytes as f64 / 1e6 / seconds
     );
-    println!(
-        "SHA-256 alone: {:.0} MB/s",
-        length_bytes as f64 / 1e6 / hashing
-    );
+    println!("SHA-256 alone: {:.0} MB/s", length_bytes as f64 / 1e6 / hashing);
     session.close("measured")?;
 
     let custody = case.reader().custody()?;
@@ -133,14 +118,6 @@ fn put(
     }
     let sha256 = hasher.finish();
     let status = ItemStatus::Whole;
-    session.seal(
-        seq,
-        Seal {
-            sha256,
-            length_bytes,
-            status,
-            read_end: Clock::default(),
-        },
-    )?;
+    session.seal(seq, Seal { sha256, length_bytes, status, read_end: Clock::default() })?;
     Ok(length_bytes)
 }

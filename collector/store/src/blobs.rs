@@ -22,9 +22,7 @@ pub(crate) fn root(case_dir: &Path) -> PathBuf {
 /// Where a blob is, or would be.
 pub(crate) fn path(case_dir: &Path, sha256: &Sha256Digest) -> PathBuf {
     let hex = sha256.to_string();
-    root(case_dir)
-        .join(hex.get(..2).unwrap_or_default())
-        .join(hex)
+    root(case_dir).join(hex.get(..2).unwrap_or_default()).join(hex)
 }
 
 /// True when the blob is there; an error when it is there with another length.
@@ -59,19 +57,27 @@ pub(crate) fn publish<'a>(
     case_dir: &Path,
     batch: impl Iterator<Item = &'a Unpublished> + Clone,
 ) -> Result<u64, StoreError> {
-    for blob in batch.clone() {
-        let Some(path) = &blob.file else { continue };
-        let file = File::open(path).context("open", path)?;
-        disk::make_read_only(&file, path)?;
-        file.sync_all().context("sync", path)?;
-    }
+    // All changes of metadata come before the first sync: a journalling file system then writes
+    // its journal once for the batch, not once a file.
     let (mut dirs, mut held) = (BTreeSet::new(), 0);
-    for blob in batch {
+    for blob in batch.clone() {
+        if let Some(path) = &blob.file {
+            let file = File::open(path).context("open", path)?;
+            disk::make_read_only(&file, path)?;
+        }
         let to = path(case_dir, &blob.sha256);
         let dir = to.parent().unwrap_or(case_dir).to_owned();
         if dirs.insert(dir.clone()) {
-            disk::ensure_dir(&dir)?;
+            disk::make_dir(&dir)?;
         }
+    }
+    for path in batch.clone().filter_map(|blob| blob.file.as_ref()) {
+        File::open(path).and_then(|file| file.sync_all()).context("sync", path)?;
+    }
+    // Also where nothing was made here: another session may have made the folder just now.
+    disk::sync_dir(&root(case_dir))?;
+    for blob in batch {
+        let to = path(case_dir, &blob.sha256);
         let published = match &blob.file {
             Some(from) => disk::publish(from, &to)?,
             None => false,
@@ -98,9 +104,7 @@ pub(crate) fn total_bytes(case_dir: &Path) -> Result<u64, StoreError> {
     for dir in fs::read_dir(&root).context("list", &root)? {
         let dir = dir.context("list", &root)?.path();
         for blob in fs::read_dir(&dir).context("list", &dir)? {
-            let meta = blob
-                .and_then(|blob| blob.metadata())
-                .context("list", &dir)?;
+            let meta = blob.and_then(|blob| blob.metadata()).context("list", &dir)?;
             total = total.saturating_add(meta.len());
         }
     }

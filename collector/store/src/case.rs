@@ -106,10 +106,7 @@ impl CaseInfo {
         let bytes = disk::read_small(&path, CASE_FILE_BYTES)?;
         let info: Self = serde_json::from_slice(&bytes).map_err(|error| bad_file(&path, error))?;
         if info.format != FORMAT {
-            return Err(bad_file(
-                &path,
-                format!("layout {} is not known", info.format),
-            ));
+            return Err(bad_file(&path, format!("layout {} is not known", info.format)));
         }
         Ok(info)
     }
@@ -179,11 +176,7 @@ pub(crate) fn open(
     tool: Tool,
 ) -> Result<Case, StoreError> {
     let path = reader.dir().join(LOCK_FILE);
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .context("open", &path)?;
+    let file = File::options().create(true).append(true).open(&path).context("open", &path)?;
     let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => lock,
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
@@ -241,17 +234,10 @@ impl Case {
         if self.0.closed.swap(true, Ordering::AcqRel) {
             return Err(StoreError::CaseClosed(self.reader().info().id.clone()));
         }
-        let closed = Closed {
-            time: clock::now(),
-            why: why.to_owned(),
-        };
-        let actor = Actor {
-            who: self.reader().info().examiner.clone(),
-            how: "case".to_owned(),
-        };
-        let recorded = self
-            .record(Event::new("case.closed", actor, json!({"why": why})))
-            .and_then(|_| {
+        let closed = Closed { time: clock::now(), why: why.to_owned() };
+        let actor = Actor { who: self.reader().info().examiner.clone(), how: "case".to_owned() };
+        let recorded =
+            self.record(Event::new("case.closed", actor, json!({"why": why}))).and_then(|_| {
                 let mut info = self.reader().info().clone();
                 info.closed = Some(closed);
                 info.write(self.reader().dir())

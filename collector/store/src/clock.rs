@@ -3,14 +3,10 @@
 use cleanroom_evidence::{Clock, Timestamp};
 use std::{io::Read, sync::LazyLock};
 
-/// Both clocks now.
-pub(crate) fn now() -> Clock {
+/// Both clocks of this machine now.
+pub fn now() -> Clock {
     use nix::time::{ClockId, clock_gettime};
-    let read = |id| {
-        clock_gettime(id)
-            .map(|t| (t.tv_sec(), t.tv_nsec()))
-            .unwrap_or_default()
-    };
+    let read = |id| clock_gettime(id).map(|t| (t.tv_sec(), t.tv_nsec())).unwrap_or_default();
     let (seconds, nanoseconds) = read(ClockId::CLOCK_REALTIME);
     let (boot_seconds, boot_nanoseconds) = read(ClockId::CLOCK_BOOTTIME);
     Clock {

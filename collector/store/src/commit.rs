@@ -8,7 +8,7 @@ use crate::{
     disk,
     error::{Context, StoreError},
     event::entry_bytes,
-    session::Durable,
+    resume::Durable,
     slot::{Current, Slot, State},
 };
 use std::fs::OpenOptions;
@@ -39,10 +39,7 @@ fn try_commit(case: &Inner, slot: &Slot, state: &mut State) -> Result<Durable, S
         partial = Some((item.about.seq, item.durable_offset()));
     }
     if !state.staged.is_empty() {
-        let batch = state
-            .staged
-            .iter()
-            .filter_map(|staged| staged.blob.as_ref());
+        let batch = state.staged.iter().filter_map(|staged| staged.blob.as_ref());
         case.quota.give(blobs::publish(case.reader.dir(), batch)?);
         append(case, slot, state)?;
         for journal in state.staged.drain(..).filter_map(|staged| staged.journal) {
@@ -50,10 +47,7 @@ fn try_commit(case: &Inner, slot: &Slot, state: &mut State) -> Result<Durable, S
             let _ = disk::remove(&journal);
         }
     }
-    Ok(Durable {
-        seq: state.committed.seq,
-        partial,
-    })
+    Ok(Durable { seq: state.committed.seq, partial })
 }
 
 /// Appends to the session's list and to the custody log under the log's lock: the list names
@@ -74,10 +68,7 @@ fn append(case: &Inner, slot: &Slot, state: &mut State) -> Result<(), StoreError
     }
     let (path, length) = (slot.items(), state.committed.length);
     next.length = length + lines.len() as u64;
-    let file = OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .context("open", &path)?;
+    let file = OpenOptions::new().write(true).open(&path).context("open", &path)?;
     let appended =
         disk::append(&file, length, &lines, &path).and_then(|()| log.append(&entries).map(drop));
     if let Err(error) = appended {

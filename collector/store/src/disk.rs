@@ -13,48 +13,40 @@ use std::{
 
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
-    File::open(path)
-        .and_then(|dir| dir.sync_all())
-        .context("sync folder", path)
+    // The parent of a relative name of one part is the empty path: it means the working folder.
+    let named = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(named).and_then(|dir| dir.sync_all()).context("sync folder", path)
 }
 
-/// Makes a folder unless it is there; true when it was made. Its name is durable afterwards.
-pub(crate) fn ensure_dir(path: &Path) -> Result<bool, StoreError> {
+/// Makes a folder unless it is there; true when it was made. Its name is not durable yet.
+pub(crate) fn make_dir(path: &Path) -> Result<bool, StoreError> {
     match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
-            return Ok(false);
-        }
-        Err(error) => return Err(error).context("make folder", path),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+        Err(error) => Err(error).context("make folder", path),
     }
-    if let Some(parent) = path.parent() {
-        sync_dir(parent)?;
+}
+
+/// As [`make_dir`]; the name of a new folder is durable afterwards.
+pub(crate) fn ensure_dir(path: &Path) -> Result<(), StoreError> {
+    match (make_dir(path)?, path.parent()) {
+        (true, Some(parent)) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => Ok(()),
     }
-    Ok(true)
 }
 
 /// Makes a new file, open for reading and writing; fails where the name is taken.
 pub(crate) fn create_new(path: &Path, mode: u32) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
+    OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)
 }
 
 /// Reads a small file, at most `limit` bytes.
 pub(crate) fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::new();
     let file = File::open(path).context("open", path)?;
-    file.take(limit + 1)
-        .read_to_end(&mut bytes)
-        .context("read", path)?;
+    file.take(limit + 1).read_to_end(&mut bytes).context("read", path)?;
     if bytes.len() as u64 > limit {
-        return Err(crate::error::bad_file(
-            path,
-            format!("larger than {limit} bytes"),
-        ));
+        return Err(crate::error::bad_file(path, format!("larger than {limit} bytes")));
     }
     Ok(bytes)
 }
@@ -121,8 +113,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
 
 /// Takes the owner's write permission from a file that is final.
 pub(crate) fn make_read_only(file: &File, path: &Path) -> Result<(), StoreError> {
-    file.set_permissions(Permissions::from_mode(0o400))
-        .context("protect", path)
+    file.set_permissions(Permissions::from_mode(0o400)).context("protect", path)
 }
 
 /// Gives a synced file its final name. False when that name is taken: nothing is overwritten,
@@ -176,10 +167,7 @@ mod tests {
         fs::write(&b, "old").unwrap();
         assert!(!publish(&a, &b).unwrap());
         assert_eq!(fs::read(&b).unwrap(), b"old");
-        assert_eq!(
-            link_new(&a, &b).unwrap_err().kind(),
-            io::ErrorKind::AlreadyExists
-        );
+        assert_eq!(link_new(&a, &b).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert!(publish(&a, &dir.path().join("c")).unwrap());
         assert!(!a.exists());
         link_new(&b, &a).unwrap();
@@ -190,9 +178,7 @@ mod tests {
     fn replaces_as_a_whole() {
         let dir = tempfile::tempdir().unwrap();
         for text in ["one", "two"] {
-            replace(dir.path(), "f", text.as_bytes())
-                .map_err(StoreError::from)
-                .unwrap();
+            replace(dir.path(), "f", text.as_bytes()).map_err(StoreError::from).unwrap();
             assert_eq!(fs::read_to_string(dir.path().join("f")).unwrap(), text);
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

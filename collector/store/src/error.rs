@@ -142,14 +142,10 @@ pub(crate) trait Context<T> {
 impl<T> Context<T> for io::Result<T> {
     fn context(self, doing: &'static str, path: &Path) -> Result<T, StoreError> {
         self.map_err(|source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::NoSpace {
-                path: path.to_owned(),
-            },
-            _ => StoreError::Io {
-                doing,
-                path: path.to_owned(),
-                source,
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                StoreError::NoSpace { path: path.to_owned() }
+            }
+            _ => StoreError::Io { doing, path: path.to_owned(), source },
         })
     }
 }
@@ -161,8 +157,5 @@ impl<T> Context<T> for nix::Result<T> {
 }
 
 pub(crate) fn bad_file(path: &Path, why: impl ToString) -> StoreError {
-    StoreError::BadFile {
-        path: path.to_owned(),
-        why: why.to_string(),
-    }
+    StoreError::BadFile { path: path.to_owned(), why: why.to_string() }
 }

@@ -31,10 +31,7 @@ pub struct Actor {
 impl Actor {
     /// The collector itself.
     pub fn collector(how: &str) -> Self {
-        Self {
-            who: "collector".to_owned(),
-            how: how.to_owned(),
-        }
+        Self { who: "collector".to_owned(), how: how.to_owned() }
     }
 }
 
@@ -146,10 +143,8 @@ pub(crate) fn entry_bytes(event: &Event, index: u64, tool: &Tool) -> Vec<u8> {
         return bytes;
     }
     let whole = to_json(&event.subject);
-    entry.cut = Some(Cut {
-        subject_bytes: whole.len() as u64,
-        subject_sha256: Sha256Digest::of(&whole),
-    });
+    entry.cut =
+        Some(Cut { subject_bytes: whole.len() as u64, subject_sha256: Sha256Digest::of(&whole) });
     for (text, pieces) in [(4096, 256), (512, 64), (64, 16), (32, 4)] {
         entry.subject = shortened(&event.subject, text, pieces, 8);
         bytes = to_json(&entry);
@@ -181,8 +176,7 @@ fn shortened(value: &Value, text: usize, pieces: usize, depth: usize) -> Value {
         Value::String(whole) => Value::String(short(whole, text)),
         Value::Array(list) => {
             let kept = list.iter().take(pieces);
-            kept.map(|member| shortened(member, text, pieces, depth - 1))
-                .collect()
+            kept.map(|member| shortened(member, text, pieces, depth - 1)).collect()
         }
         Value::Object(map) => map
             .iter()
@@ -200,21 +194,14 @@ mod tests {
     use serde_json::json;
 
     fn tool() -> Tool {
-        Tool {
-            name: "t".into(),
-            version: "1".into(),
-            sha256: Sha256Digest::of(b""),
-        }
+        Tool { name: "t".into(), version: "1".into(), sha256: Sha256Digest::of(b"") }
     }
 
     #[test]
     fn short_subjects_are_whole_and_long_ones_say_so() {
         let event = Event::new("x", Actor::collector("test"), json!({"a": "b\nc", "n": 3}));
         let entry: Entry = serde_json::from_slice(&entry_bytes(&event, 7, &tool())).unwrap();
-        assert_eq!(
-            (entry.index, entry.subject, entry.cut),
-            (7, event.subject, None)
-        );
+        assert_eq!((entry.index, entry.subject, entry.cut), (7, event.subject, None));
 
         let subject = json!({"sha256": "ab".repeat(32), "name": "\u{1}".repeat(100_000)});
         let event = Event::new("x", Actor::collector("test"), subject.clone());

@@ -103,23 +103,16 @@ impl Incoming {
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.hasher.update(bytes);
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= BUFFER_BYTES {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
         let path = self.part();
         let file = match &self.file {
             Some(file) => file,
-            None => self
-                .file
-                .insert(disk::create_new(&path, 0o600).context("make", &path)?),
+            None => self.file.insert(disk::create_new(&path, 0o600).context("make", &path)?),
         };
-        file.write_all_at(&self.buffer, self.flushed)
-            .context("write", &path)?;
+        file.write_all_at(&self.buffer, self.flushed).context("write", &path)?;
         self.flushed += self.buffer.len() as u64;
         self.buffer.clear();
         if self.flushed - self.written_back >= WRITEBACK_BYTES {
@@ -139,10 +132,7 @@ impl Incoming {
         if let Some(file) = &self.file {
             file.sync_data().context("sync", &self.part())?;
         }
-        let mark = Mark {
-            offset: self.flushed,
-            sha256: self.sha256_so_far(),
-        };
+        let mark = Mark { offset: self.flushed, sha256: self.sha256_so_far() };
         match &mut self.journal {
             Some((file, length)) => {
                 let line = json_line(&mark);
@@ -164,21 +154,11 @@ impl Incoming {
     /// Continues these bytes as another entry: a later incarnation showed the same prefix.
     pub(crate) fn adopt(&mut self, about: About) -> Result<(), StoreError> {
         let (path, dir) = (self.journal_path(), self.dir());
-        let mark = Mark {
-            offset: self.offset(),
-            sha256: self.sha256_so_far(),
-        };
+        let mark = Mark { offset: self.offset(), sha256: self.sha256_so_far() };
         let lines = [json_line(&about), json_line(&mark)].concat();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         disk::replace(&dir, &name, &lines)?;
-        let file = OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .context("open", &path)?;
+        let file = OpenOptions::new().write(true).open(&path).context("open", &path)?;
         self.journal = Some((file, lines.len() as u64));
         self.about = about;
         Ok(())
@@ -189,20 +169,14 @@ impl Incoming {
     pub(crate) fn seal(mut self, held: bool) -> Result<SealedBytes, StoreError> {
         if held {
             self.discard()?;
-            return Ok(SealedBytes {
-                file: None,
-                journal: None,
-            });
+            return Ok(SealedBytes { file: None, journal: None });
         }
         self.flush()?;
         if let Some(file) = &self.file {
             disk::start_writeback(file);
         }
         let journal = self.journal.is_some().then(|| self.journal_path());
-        Ok(SealedBytes {
-            file: Some(self.part()),
-            journal,
-        })
+        Ok(SealedBytes { file: Some(self.part()), journal })
     }
 
     /// Removes what is on the disk.
@@ -318,11 +292,7 @@ mod tests {
         drop(item);
         let journal = dir.path().join("1.journal");
         let bytes = fs::read(&journal).unwrap();
-        let first_mark = bytes
-            .split_inclusive(|b| *b == b'\n')
-            .take(2)
-            .map(<[u8]>::len)
-            .sum();
+        let first_mark = bytes.split_inclusive(|b| *b == b'\n').take(2).map(<[u8]>::len).sum();
         let header: usize = bytes.split_inclusive(|b| *b == b'\n').next().unwrap().len();
         for length in (0..=bytes.len()).rev() {
             let copy = tempfile::tempdir().unwrap();
@@ -338,20 +308,11 @@ mod tests {
                 n if n >= first_mark => Some((first, digest)),
                 _ => None,
             };
-            assert_eq!(
-                loaded.map(|i| (i.offset(), i.sha256_so_far())),
-                expected,
-                "{length}"
-            );
+            assert_eq!(loaded.map(|i| (i.offset(), i.sha256_so_far())), expected, "{length}");
         }
         // Bytes that are not those of the journal are not continued.
         let part = dir.path().join("1.part");
-        fs::File::options()
-            .write(true)
-            .open(&part)
-            .unwrap()
-            .write_all_at(b"x", 5)
-            .unwrap();
+        fs::File::options().write(true).open(&part).unwrap().write_all_at(b"x", 5).unwrap();
         assert!(Incoming::load(&journal).unwrap().is_none());
     }
 }

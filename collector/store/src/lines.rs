@@ -75,10 +75,7 @@ pub(crate) struct Whose<'a> {
 impl Whose<'_> {
     /// An event of this session.
     pub(crate) fn event(&self, kind: &str, subject: Value) -> Event {
-        let actor = Actor {
-            who: self.peer.to_owned(),
-            how: "agent".to_owned(),
-        };
+        let actor = Actor { who: self.peer.to_owned(), how: "agent".to_owned() };
         Event {
             session: Some(self.session.clone()),
             host: Some(self.host.clone()),
@@ -89,11 +86,7 @@ impl Whose<'_> {
     /// The custody event that covers a line.
     pub(crate) fn line_event(&self, line: &Line, clock_offset: Option<ClockOffset>) -> Event {
         let (kind, host_clock, subject) = line.facts();
-        Event {
-            host_clock,
-            clock_offset,
-            ..self.event(kind, subject)
-        }
+        Event { host_clock, clock_offset, ..self.event(kind, subject) }
     }
 }
 
@@ -103,11 +96,7 @@ impl Line {
         let (seq, incarnation) = (self.seq, &self.incarnation);
         match &self.body {
             Body::Item(item) => {
-                let ItemLine {
-                    header,
-                    seal,
-                    resumed,
-                } = item.as_ref();
+                let ItemLine { header, seal, resumed } = item.as_ref();
                 let subject = json!({
                     "seq": seq, "incarnation": incarnation, "source": header.source,
                     "kind": header.kind, "name": header.name, "sha256": seal.sha256,
@@ -151,10 +140,7 @@ pub(crate) fn is_line_event(kind: &str) -> bool {
 
 fn within(what: &'static str, length: usize, limit: usize) -> Result<(), StoreError> {
     if length > limit {
-        return Err(StoreError::TooLarge {
-            what,
-            limit_bytes: limit as u64,
-        });
+        return Err(StoreError::TooLarge { what, limit_bytes: limit as u64 });
     }
     Ok(())
 }
@@ -187,11 +173,7 @@ pub(crate) fn check_seal(seal: &Seal) -> Result<(), StoreError> {
 
 /// Checks an outcome: its JSON must fit a line with room to spare.
 pub(crate) fn check_outcome(outcome: &SourceOutcome) -> Result<(), StoreError> {
-    within(
-        "the source name",
-        outcome.source.len(),
-        Limits::SOURCE_BYTES,
-    )?;
+    within("the source name", outcome.source.len(), Limits::SOURCE_BYTES)?;
     let json = serde_json::to_vec(outcome).unwrap_or_default();
     within("a source's outcome", json.len(), LINE_BYTES as usize / 2)
 }
@@ -250,9 +232,7 @@ mod tests {
         let mut line = line(vec![1; Limits::NAME_BYTES], "\u{1}".repeat(NOTE_BODY_BYTES));
         if let Body::Item(item) = &mut line.body {
             for n in 0..Limits::LABELS {
-                item.header
-                    .labels
-                    .insert(format!("{n:064}"), "\u{1}".repeat(Limits::LABEL_BYTES));
+                item.header.labels.insert(format!("{n:064}"), "\u{1}".repeat(Limits::LABEL_BYTES));
             }
             check_header(&item.header).unwrap();
             check_seal(&item.seal).unwrap();
@@ -263,9 +243,7 @@ mod tests {
     #[test]
     fn refuses_what_is_beyond_the_bounds() {
         let long = line(vec![0; Limits::NAME_BYTES + 1], String::new());
-        let Body::Item(item) = long.body else {
-            panic!()
-        };
+        let Body::Item(item) = long.body else { panic!() };
         assert!(check_header(&item.header).is_err());
         assert!(check_note(&"k".repeat(65), &Value::Null).is_err());
         assert!(check_note("k", &Value::from("x".repeat(70_000))).is_err());

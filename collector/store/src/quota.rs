@@ -20,40 +20,31 @@ pub(crate) struct Quota {
 
 impl Quota {
     pub(crate) fn new(limit: Option<u64>, used: u64) -> Self {
-        Self {
-            limit,
-            used: AtomicU64::new(used),
-        }
+        Self { limit, used: AtomicU64::new(used) }
     }
 
     /// Takes bytes, or refuses and takes none.
     pub(crate) fn take(&self, bytes: u64) -> Result<(), StoreError> {
         let limit = self.limit.unwrap_or(u64::MAX);
         let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= limit);
-        self.used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
-            .map(drop)
-            .map_err(|used_bytes| StoreError::QuotaExceeded {
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map(drop).map_err(
+            |used_bytes| StoreError::QuotaExceeded {
                 quota_bytes: limit,
                 used_bytes,
                 wanted_bytes: bytes,
-            })
+            },
+        )
     }
 
     /// Gives bytes back: discarded, or held already.
     pub(crate) fn give(&self, bytes: u64) {
-        let _ = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                Some(used.saturating_sub(bytes))
-            });
+        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            Some(used.saturating_sub(bytes))
+        });
     }
 
     pub(crate) fn usage(&self) -> Usage {
-        Usage {
-            used_bytes: self.used.load(Ordering::Relaxed),
-            quota_bytes: self.limit,
-        }
+        Usage { used_bytes: self.used.load(Ordering::Relaxed), quota_bytes: self.limit }
     }
 }
 
@@ -65,10 +56,7 @@ mod tests {
     fn refuses_exactly_beyond_the_limit() {
         let quota = Quota::new(Some(10), 4);
         quota.take(6).unwrap();
-        assert!(matches!(
-            quota.take(1),
-            Err(StoreError::QuotaExceeded { used_bytes: 10, .. })
-        ));
+        assert!(matches!(quota.take(1), Err(StoreError::QuotaExceeded { used_bytes: 10, .. })));
         quota.give(3);
         quota.take(3).unwrap();
         assert!(quota.take(u64::MAX).is_err());

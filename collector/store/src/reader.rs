@@ -60,11 +60,7 @@ pub struct CaseReader {
 
 impl CaseReader {
     pub(crate) fn open(dir: &Path, key: VerifierKey) -> Result<Self, StoreError> {
-        Ok(Self {
-            dir: dir.to_owned(),
-            info: CaseInfo::read(dir)?,
-            key,
-        })
+        Ok(Self { dir: dir.to_owned(), info: CaseInfo::read(dir)?, key })
     }
 
     pub(crate) fn key(&self) -> &VerifierKey {
@@ -105,21 +101,13 @@ impl CaseReader {
 
     /// A session's folder.
     pub fn session_dir(&self, host: &HostId, session: &SessionId) -> PathBuf {
-        self.dir
-            .join("sessions")
-            .join(host.as_str())
-            .join(session.as_str())
+        self.dir.join("sessions").join(host.as_str()).join(session.as_str())
     }
 
     fn lines(&self, session: &SessionInfo) -> Result<Lines, StoreError> {
         let size = self.custody()?.head.size;
-        let path = self
-            .session_dir(&session.host, &session.session)
-            .join(ITEMS_FILE);
-        Ok(Lines {
-            lines: Some(RawLines::open(&path)?),
-            size,
-        })
+        let path = self.session_dir(&session.host, &session.session).join(ITEMS_FILE);
+        Ok(Lines { lines: Some(RawLines::open(&path)?), size })
     }
 
     /// The items of a session in their order.
@@ -128,19 +116,16 @@ impl CaseReader {
         session: &SessionInfo,
     ) -> Result<impl Iterator<Item = Result<StoredItem, StoreError>> + use<>, StoreError> {
         Ok(self.lines(session)?.filter_map(|line| match line {
-            Ok(Line {
-                seq,
-                incarnation,
-                custody_index,
-                body: Body::Item(item),
-            }) => Some(Ok(StoredItem {
-                seq,
-                incarnation,
-                header: item.header,
-                seal: item.seal,
-                resumed: item.resumed,
-                custody_index,
-            })),
+            Ok(Line { seq, incarnation, custody_index, body: Body::Item(item) }) => {
+                Some(Ok(StoredItem {
+                    seq,
+                    incarnation,
+                    header: item.header,
+                    seal: item.seal,
+                    resumed: item.resumed,
+                    custody_index,
+                }))
+            }
             Ok(_) => None,
             Err(error) => Some(Err(error)),
         }))
@@ -150,10 +135,7 @@ impl CaseReader {
     /// was killed is there again.
     pub fn outcomes(&self, session: &SessionInfo) -> Result<Vec<SourceOutcome>, StoreError> {
         let outcomes = self.lines(session)?.filter_map(|line| match line {
-            Ok(Line {
-                body: Body::Outcome(outcome),
-                ..
-            }) => Some(Ok(outcome)),
+            Ok(Line { body: Body::Outcome(outcome), .. }) => Some(Ok(outcome)),
             Ok(_) => None,
             Err(error) => Some(Err(error)),
         });
@@ -163,18 +145,9 @@ impl CaseReader {
     /// The notes of a session in their order.
     pub fn notes(&self, session: &SessionInfo) -> Result<Vec<Note>, StoreError> {
         let notes = self.lines(session)?.filter_map(|line| match line {
-            Ok(Line {
-                seq,
-                incarnation,
-                custody_index,
-                body: Body::Note { kind, body },
-            }) => Some(Ok(Note {
-                seq,
-                incarnation,
-                kind,
-                body,
-                custody_index,
-            })),
+            Ok(Line { seq, incarnation, custody_index, body: Body::Note { kind, body } }) => {
+                Some(Ok(Note { seq, incarnation, kind, body, custody_index }))
+            }
             Ok(_) => None,
             Err(error) => Some(Err(error)),
         });
@@ -222,36 +195,23 @@ impl RawLines {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let file = File::open(path).context("open", path)?;
         let lines = BufReader::with_capacity(1 << 18, file);
-        Ok(Self {
-            path: path.to_owned(),
-            lines,
-            number: 0,
-            offset: 0,
-        })
+        Ok(Self { path: path.to_owned(), lines, number: 0, offset: 0 })
     }
 
     /// The next line: parsed, or why it does not parse. `None` at the end or at a torn line.
     pub(crate) fn next(&mut self) -> io::Result<Option<Result<Line, String>>> {
         let mut line = Vec::new();
-        let read = (&mut self.lines)
-            .take(LINE_BYTES)
-            .read_until(b'\n', &mut line)?;
+        let read = (&mut self.lines).take(LINE_BYTES).read_until(b'\n', &mut line)?;
         if !line.ends_with(b"\n") {
             return Ok(None);
         }
         self.number += 1;
         self.offset += read as u64;
-        Ok(Some(
-            serde_json::from_slice(&line).map_err(|error| error.to_string()),
-        ))
+        Ok(Some(serde_json::from_slice(&line).map_err(|error| error.to_string())))
     }
 
     pub(crate) fn broken(&self, why: &str) -> StoreError {
-        StoreError::ItemsBroken {
-            path: self.path.clone(),
-            line: self.number,
-            why: why.to_owned(),
-        }
+        StoreError::ItemsBroken { path: self.path.clone(), line: self.number, why: why.to_owned() }
     }
 }
 

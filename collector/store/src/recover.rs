@@ -87,11 +87,7 @@ pub(crate) fn recover(
         });
     }
     record(&mut log, &tail, repairs, tool)?;
-    Ok(Recovered {
-        log,
-        slots,
-        used_bytes,
-    })
+    Ok(Recovered { log, slots, used_bytes })
 }
 
 /// Checks a session's list: the first `expected` lines are covered by the custody log. Lines
@@ -106,11 +102,7 @@ fn list(
     repairs: &mut Repairs,
 ) -> Result<Committed, StoreError> {
     let path = dir.join(ITEMS_FILE);
-    let whose = Whose {
-        host: &info.host,
-        session: &info.session,
-        peer: &info.peer,
-    };
+    let whose = Whose { host: &info.host, session: &info.session, peer: &info.peer };
     let mut lines = RawLines::open(&path)?;
     let (mut committed, mut index) = (Committed::default(), None);
     while let Some(next) = lines.next().context("read", &path)? {
@@ -142,10 +134,7 @@ fn list(
             committed.seq
         )));
     }
-    let file = File::options()
-        .write(true)
-        .open(&path)
-        .context("open", &path)?;
+    let file = File::options().write(true).open(&path).context("open", &path)?;
     let found = file.metadata().context("stat", &path)?.len();
     if found > committed.length {
         disk::cut(&file, committed.length, &path)?;
@@ -171,10 +160,7 @@ fn record(
     repairs: Repairs,
     tool: &Tool,
 ) -> Result<(), StoreError> {
-    let Repairs {
-        mut events,
-        cut_bytes,
-    } = repairs;
+    let Repairs { mut events, cut_bytes } = repairs;
     if *tail == Tail::default() && events.is_empty() && cut_bytes == 0 {
         return Ok(());
     }
@@ -183,14 +169,8 @@ fn record(
         "lines_given_their_entry": events.len(), "list_bytes_cut": cut_bytes,
         "boot_id": clock::boot_id(),
     });
-    events.push(Event::new(
-        "case.recovered",
-        Actor::collector("recovery"),
-        subject,
-    ));
-    let entries = (log.size()..)
-        .zip(&events)
-        .map(|(index, event)| entry_bytes(event, index, tool));
+    events.push(Event::new("case.recovered", Actor::collector("recovery"), subject));
+    let entries = (log.size()..).zip(&events).map(|(index, event)| entry_bytes(event, index, tool));
     let entries: Vec<_> = entries.collect();
     log.append(&entries).map(drop)
 }

@@ -6,12 +6,12 @@
 use crate::{
     blobs::{self, Unpublished},
     case::{Inner, lock},
-    clock,
-    commit::{self, PARTIAL_BYTES},
+    clock, commit,
     error::StoreError,
     incoming::{About, Incoming},
     lines::{self, Body, ItemLine, Line, Resumed, Whose},
     quota::Usage,
+    resume::{Durable, PartialItem, Resume},
     session_info::{SESSION_FILE, SessionInfo, SessionOpen},
     slot::{Current, Slot, Staged, State},
 };
@@ -21,41 +21,6 @@ use std::sync::{Arc, MutexGuard};
 
 /// What every entry is charged against the quota beside its bytes: its line, its custody entry.
 const ENTRY_CHARGE: u64 = 1024;
-
-/// Where an agent goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resume {
-    /// The last durable entry; 0 for none. Entries are numbered from 1.
-    pub durable_seq: u64,
-    /// An item of which a prefix is durable.
-    pub partial: Option<PartialItem>,
-    /// Sources whose end is durable.
-    pub finished_sources: Vec<String>,
-}
-
-/// A durable prefix of an item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartialItem {
-    /// The entry's number, as the incarnation that sent it counted.
-    pub seq: u64,
-    /// The incarnation that sent it.
-    pub incarnation: String,
-    /// What it is.
-    pub header: ItemHeader,
-    /// Bytes held.
-    pub offset: u64,
-    /// Their SHA-256.
-    pub sha256_so_far: Sha256Digest,
-}
-
-/// What may be acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Durable {
-    /// All entries up to this one are durable.
-    pub seq: u64,
-    /// Of this entry, still arriving, so many bytes are durable. Only for items from 1 MiB on.
-    pub partial: Option<(u64, u64)>,
-}
 
 /// An open session. Only the latest handle of a session may act; an older one gets
 /// [`StoreError::TakenOver`]. After an I/O error or a full disk or quota at a commit, calls give
@@ -78,7 +43,7 @@ impl Session {
         let kept =
             state.loaded && !state.broken && commit::commit(&case, &slot, &mut state).is_ok();
         if kept {
-            set_aside(&case, &mut state)?;
+            state.set_aside(&case.quota)?;
         } else {
             slot.reload(&mut state, &case.quota)?;
         }
@@ -99,11 +64,7 @@ impl Session {
             true => Some(SessionInfo::read(&slot.dir)?),
             false => None,
         };
-        let kind = if before.is_some() {
-            "session.continued"
-        } else {
-            "session.opened"
-        };
+        let kind = if before.is_some() { "session.continued" } else { "session.opened" };
         let subject = json!({
             "incarnation": open.incarnation, "agent": open.agent, "peer": open.peer,
             "host_facts": open.host_facts, "durable_seq": resume.durable_seq,
@@ -112,14 +73,7 @@ impl Session {
         });
         let info = SessionInfo::opened(before, &open, clock::now());
         drop(state);
-        let session = Self {
-            case,
-            slot,
-            generation,
-            open,
-            resume,
-            clock_offset: None,
-        };
+        let session = Self { case, slot, generation, open, resume, clock_offset: None };
         session.case.record(&session.whose().event(kind, subject))?;
         // Under the lock: a newer handle's file is not replaced by an older one's.
         let state = session.state()?;
@@ -129,11 +83,7 @@ impl Session {
     }
 
     fn whose(&self) -> Whose<'_> {
-        Whose {
-            host: &self.open.host,
-            session: &self.open.session,
-            peer: &self.open.peer,
-        }
+        Whose { host: &self.open.host, session: &self.open.session, peer: &self.open.peer }
     }
 
     fn state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
@@ -187,12 +137,7 @@ impl Session {
         self.case.quota.take(charge)?;
         let number = state.next_file();
         let incarnation = self.open.incarnation.clone();
-        let about = About {
-            seq,
-            incarnation,
-            header,
-            resumed: None,
-        };
+        let about = About { seq, incarnation, header, resumed: None };
         let mut item = Incoming::new(&self.slot.incoming(), number, about);
         item.charge = charge;
         state.current = Current::Item(Box::new(item));
@@ -215,34 +160,20 @@ impl Session {
         if !self.is_new(&mut state, seq)? {
             return Ok(());
         }
-        let waiting = state
-            .waiting
-            .as_ref()
-            .ok_or(StoreError::ResumeMismatch("no partial item is held"))?;
+        let waiting =
+            state.waiting.as_ref().ok_or(StoreError::ResumeMismatch("no partial item is held"))?;
         let about = &waiting.about;
         if !same_object(&about.header, &header) {
-            return Err(StoreError::ResumeMismatch(
-                "the partial item is another one",
-            ));
+            return Err(StoreError::ResumeMismatch("the partial item is another one"));
         }
         if waiting.offset() != offset || waiting.sha256_so_far() != sha256_so_far {
-            return Err(StoreError::ResumeMismatch(
-                "the prefix is not the one that is held",
-            ));
+            return Err(StoreError::ResumeMismatch("the prefix is not the one that is held"));
         }
         let same_run = about.incarnation == self.open.incarnation;
         let same = same_run && about.seq == seq && about.header == header;
-        let resumed = Resumed {
-            from_incarnation: about.incarnation.clone(),
-            offset_bytes: offset,
-        };
+        let resumed = Resumed { from_incarnation: about.incarnation.clone(), offset_bytes: offset };
         let incarnation = self.open.incarnation.clone();
-        let about = About {
-            seq,
-            incarnation,
-            header,
-            resumed: Some(resumed),
-        };
+        let about = About { seq, incarnation, header, resumed: Some(resumed) };
         let Some(mut item) = state.waiting.take() else {
             return Ok(());
         };
@@ -264,11 +195,7 @@ impl Session {
         let at = item.offset();
         if offset > at {
             let what = "bytes of the item are missing before this chunk";
-            return Err(StoreError::OutOfOrder {
-                what,
-                expected: at,
-                got: offset,
-            });
+            return Err(StoreError::OutOfOrder { what, expected: at, got: offset });
         }
         let held = usize::try_from(at - offset).unwrap_or(usize::MAX);
         let Some(new) = bytes.get(held..).filter(|new| !new.is_empty()) else {
@@ -276,8 +203,7 @@ impl Session {
         };
         self.case.quota.take(new.len() as u64)?;
         item.charge += new.len() as u64;
-        item.push(new)
-            .map_err(|error| commit::fail(&self.case, &self.slot, &mut state, error))
+        item.push(new).map_err(|error| commit::fail(&self.case, &self.slot, &mut state, error))
     }
 
     /// Ends an item. Digest and length must be those of the bytes received; else the item is
@@ -301,14 +227,8 @@ impl Session {
             self.case.quota.give(item.charge);
             self.refuse(&item, &seal, computed)?;
             return Err(match seal.sha256 == computed {
-                true => StoreError::LengthMismatch {
-                    claimed: seal.length_bytes,
-                    computed: length,
-                },
-                false => StoreError::DigestMismatch {
-                    claimed: seal.sha256,
-                    computed,
-                },
+                true => StoreError::LengthMismatch { claimed: seal.length_bytes, computed: length },
+                false => StoreError::DigestMismatch { claimed: seal.sha256, computed },
             });
         }
         let (about, charge) = (item.about.clone(), item.charge);
@@ -321,22 +241,9 @@ impl Session {
                 return Err(commit::fail(&self.case, &self.slot, &mut state, error));
             }
         };
-        let About {
-            incarnation,
-            header,
-            resumed,
-            ..
-        } = about;
-        let body = Body::Item(Box::new(ItemLine {
-            header,
-            seal,
-            resumed,
-        }));
-        let blob = Unpublished {
-            file: bytes.file,
-            sha256: computed,
-            length,
-        };
+        let About { incarnation, header, resumed, .. } = about;
+        let body = Body::Item(Box::new(ItemLine { header, seal, resumed }));
+        let blob = Unpublished { file: bytes.file, sha256: computed, length };
         self.stage(&mut state, seq, incarnation, body, charge);
         if let Some(staged) = state.staged.last_mut() {
             (staged.blob, staged.journal) = (Some(blob), bytes.journal);
@@ -353,13 +260,7 @@ impl Session {
     /// Records a note: a kind of at most 64 bytes, and a body of at most 64 KiB as JSON.
     pub fn note(&mut self, seq: u64, kind: &str, body: Value) -> Result<(), StoreError> {
         lines::check_note(kind, &body)?;
-        self.plain(
-            seq,
-            Body::Note {
-                kind: kind.to_owned(),
-                body,
-            },
-        )
+        self.plain(seq, Body::Note { kind: kind.to_owned(), body })
     }
 
     fn plain(&mut self, seq: u64, body: Body) -> Result<(), StoreError> {
@@ -369,13 +270,7 @@ impl Session {
             return Ok(());
         }
         self.case.quota.take(ENTRY_CHARGE)?;
-        self.stage(
-            &mut state,
-            seq,
-            self.open.incarnation.clone(),
-            body,
-            ENTRY_CHARGE,
-        );
+        self.stage(&mut state, seq, self.open.incarnation.clone(), body, ENTRY_CHARGE);
         Ok(())
     }
 
@@ -394,8 +289,7 @@ impl Session {
         self.discard_waiting(&mut state)?;
         let durable = commit::commit(&self.case, &self.slot, &mut state)?;
         let subject = json!({"why": why, "durable_seq": durable.seq});
-        self.case
-            .record(&self.whose().event("session.closed", subject))?;
+        self.case.record(&self.whose().event("session.closed", subject))?;
         // This handle is done; a later opening continues the session.
         state.generation += 1;
         Ok(())
@@ -405,11 +299,7 @@ impl Session {
     fn is_new(&self, state: &mut State, seq: u64) -> Result<bool, StoreError> {
         if let Current::Item(item) = &state.current {
             let what = "an item is not sealed yet";
-            return Err(StoreError::OutOfOrder {
-                what,
-                expected: item.about.seq,
-                got: seq,
-            });
+            return Err(StoreError::OutOfOrder { what, expected: item.about.seq, got: seq });
         }
         if seq <= state.last {
             state.current = Current::Ignoring(seq);
@@ -417,31 +307,16 @@ impl Session {
         }
         if seq != state.last + 1 {
             let what = "an entry is missing before this one";
-            return Err(StoreError::OutOfOrder {
-                what,
-                expected: state.last + 1,
-                got: seq,
-            });
+            return Err(StoreError::OutOfOrder { what, expected: state.last + 1, got: seq });
         }
         state.current = Current::Nothing;
         Ok(true)
     }
 
     fn stage(&self, state: &mut State, seq: u64, incarnation: String, body: Body, charge: u64) {
-        let line = Line {
-            seq,
-            incarnation,
-            custody_index: 0,
-            body,
-        };
+        let line = Line { seq, incarnation, custody_index: 0, body };
         let event = self.whose().line_event(&line, self.clock_offset);
-        state.staged.push(Staged {
-            line: Some(line),
-            event,
-            blob: None,
-            journal: None,
-            charge,
-        });
+        state.staged.push(Staged { line: Some(line), event, blob: None, journal: None, charge });
         state.last = seq;
     }
 
@@ -486,38 +361,11 @@ impl Session {
                 "received_bytes": item.offset(),
             });
             let event = self.whose().event("item.discarded", subject);
-            let staged = Staged {
-                line: None,
-                event,
-                blob: None,
-                journal: None,
-                charge: 0,
-            };
+            let staged = Staged { line: None, event, blob: None, journal: None, charge: 0 };
             state.staged.push(staged);
         }
         Ok(())
     }
-}
-
-/// What an older handle was in the middle of becomes the partial item, if it is worth it.
-fn set_aside(case: &Inner, state: &mut State) -> Result<(), StoreError> {
-    let Current::Item(item) = std::mem::replace(&mut state.current, Current::Nothing) else {
-        return Ok(());
-    };
-    let held = state
-        .waiting
-        .as_ref()
-        .map_or(PARTIAL_BYTES, |waiting| waiting.offset());
-    let dropped = if item.offset() >= held {
-        state.waiting.replace(item)
-    } else {
-        Some(item)
-    };
-    if let Some(item) = dropped {
-        item.discard()?;
-        case.quota.give(item.charge);
-    }
-    Ok(())
 }
 
 /// True when both headers are of the same object of the host.
@@ -531,9 +379,5 @@ fn not_begun(current: &Current, seq: u64) -> StoreError {
         Current::Ignoring(seq) => *seq,
         Current::Item(item) => item.about.seq,
     };
-    StoreError::OutOfOrder {
-        what: "this item was not begun",
-        expected,
-        got: seq,
-    }
+    StoreError::OutOfOrder { what: "this item was not begun", expected, got: seq }
 }

@@ -35,25 +35,15 @@ pub struct SessionOpen {
 
 impl SessionOpen {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        let facts = serde_json::to_vec(&self.host_facts)
-            .unwrap_or_default()
-            .len();
-        let texts = [
-            &self.incarnation,
-            &self.agent.name,
-            &self.agent.version,
-            &self.peer,
-        ];
+        let facts = serde_json::to_vec(&self.host_facts).unwrap_or_default().len();
+        let texts = [&self.incarnation, &self.agent.name, &self.agent.version, &self.peer];
         let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
         for (what, length, limit) in [
             ("the host facts of a session", facts, FACTS_BYTES),
             ("a text of a session's opening", longest, TEXT_BYTES),
         ] {
             if length > limit {
-                return Err(StoreError::TooLarge {
-                    what,
-                    limit_bytes: limit as u64,
-                });
+                return Err(StoreError::TooLarge { what, limit_bytes: limit as u64 });
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use crate::{
     blobs::Unpublished,
+    commit::PARTIAL_BYTES,
     disk,
     error::{Context, StoreError},
     event::Event,
@@ -101,10 +102,7 @@ impl Slot {
             loaded: false,
             next_file: 0,
         };
-        Self {
-            dir,
-            state: Mutex::new(state),
-        }
+        Self { dir, state: Mutex::new(state) }
     }
 
     /// The folders and the empty list of a new session. Also finishes one that a crash left
@@ -155,9 +153,7 @@ impl Slot {
         for entry in fs::read_dir(&dir).context("list", &dir)? {
             let entry = entry.context("list", &dir)?;
             let path = entry.path();
-            let stem = path
-                .file_stem()
-                .and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+            let stem = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
             state.next_file = state.next_file.max(stem.map_or(0, |number| number + 1));
             let partial = match path.extension().and_then(|end| end.to_str()) {
                 Some("journal") => Incoming::load(&path)?,
@@ -195,6 +191,20 @@ impl Slot {
 }
 
 impl State {
+    /// What an older handle was in the middle of becomes the partial item, if it is worth it.
+    pub(crate) fn set_aside(&mut self, quota: &Quota) -> Result<(), StoreError> {
+        let Current::Item(item) = std::mem::replace(&mut self.current, Current::Nothing) else {
+            return Ok(());
+        };
+        let held = self.waiting.as_ref().map_or(PARTIAL_BYTES, |waiting| waiting.offset());
+        let dropped = if item.offset() >= held { self.waiting.replace(item) } else { Some(item) };
+        if let Some(item) = dropped {
+            item.discard()?;
+            quota.give(item.charge);
+        }
+        Ok(())
+    }
+
     /// A number for a new file in the folder of arriving items.
     pub(crate) fn next_file(&mut self) -> u64 {
         self.next_file += 1;
@@ -207,9 +217,7 @@ pub(crate) fn incoming_bytes(session_dir: &Path) -> Result<u64, StoreError> {
     let dir = session_dir.join(INCOMING);
     let mut total = 0u64;
     for entry in fs::read_dir(&dir).context("list", &dir)? {
-        let meta = entry
-            .and_then(|entry| entry.metadata())
-            .context("list", &dir)?;
+        let meta = entry.and_then(|entry| entry.metadata()).context("list", &dir)?;
         total = total.saturating_add(meta.len());
     }
     Ok(total)

@@ -28,10 +28,7 @@ impl Store {
     /// Opens the store at `root`; makes its folders (0700) and its key (0600) when they are not
     /// there.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        if let Some(parent) = root
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-        {
+        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::create_dir_all(parent).context("make folder", parent)?;
         }
         let keys = root.join("keys");
@@ -39,10 +36,7 @@ impl Store {
             disk::ensure_dir(dir)?;
         }
         let signer = Arc::new(Signer::open_or_create(&keys.join("custody.pk8"))?);
-        Ok(Self {
-            root: root.to_owned(),
-            signer,
-        })
+        Ok(Self { root: root.to_owned(), signer })
     }
 
     /// The store's folder.
@@ -62,20 +56,14 @@ impl Store {
     /// Makes a case and opens it. The case appears whole or not at all; one that exists is
     /// refused with [`StoreError::CaseExists`].
     pub fn create_case(&self, draft: CaseDraft) -> Result<Case, StoreError> {
-        let (id, tool, dir) = (
-            draft.id.clone(),
-            draft.tool.clone(),
-            self.case_dir(&draft.id),
-        );
+        let (id, tool, dir) = (draft.id.clone(), draft.tool.clone(), self.case_dir(&draft.id));
         if fs::symlink_metadata(&dir).is_ok() {
             return Err(StoreError::CaseExists(id));
         }
         // No case id begins with a dot, so this is nobody's case.
         let building = dir.with_file_name(format!(".new-{id}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&building);
-        let made = self
-            .build_case(&building, draft)
-            .and_then(|()| disk::publish(&building, &dir));
+        let made = self.build_case(&building, draft).and_then(|()| disk::publish(&building, &dir));
         if !matches!(made, Ok(true)) {
             let _ = fs::remove_dir_all(&building);
         }
@@ -105,10 +93,7 @@ impl Store {
         info.write(dir)?;
         let origin = custody::origin(&info.id);
         let mut log = CustodyLog::create(&custody_dir, origin, self.signer.clone())?;
-        let actor = Actor {
-            who: info.examiner.clone(),
-            how: "case opening".to_owned(),
-        };
+        let actor = Actor { who: info.examiner.clone(), how: "case opening".to_owned() };
         let subject = json!({
             "case": info.id, "title": info.title, "examiner": info.examiner,
             "authority": info.authority, "quota_bytes": info.quota_bytes,

@@ -1,8 +1,11 @@
 //! Crashes: every prefix of what a commit writes is a state from which the case opens, keeps what
 //! was acknowledged, and takes the rest again.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
 mod common;
 
+use cleanroom_store::{Actor, Event, StoreError};
 use common::*;
 use std::{
     fs,
@@ -13,9 +16,7 @@ const COUNT: u64 = 6;
 const ACKNOWLEDGED: u64 = 3;
 
 fn content(seq: u64) -> Vec<u8> {
-    format!("content of {seq}")
-        .repeat(seq as usize)
-        .into_bytes()
+    format!("content of {seq}").repeat(seq as usize).into_bytes()
 }
 
 /// A store with 3 entries acknowledged, and the same with 6.
@@ -48,9 +49,8 @@ fn recovers(root: &Path) -> u64 {
     drop((s, case));
     let case = reopen(root);
     let items = verified(case.reader());
-    let expected: Vec<_> = (1..=COUNT)
-        .map(|seq| (format!("name {seq}").into_bytes(), content(seq)))
-        .collect();
+    let expected: Vec<_> =
+        (1..=COUNT).map(|seq| (format!("name {seq}").into_bytes(), content(seq))).collect();
     assert_eq!(items, expected);
     durable
 }
@@ -73,24 +73,17 @@ fn torn_at_every_step() {
     let build = |items_bytes: &[u8], log_bytes: &[u8]| {
         let _ = fs::remove_dir_all(&scene);
         copy_dir(&before, &scene);
-        copy_dir(
-            &after.join("cases/c-1/blobs"),
-            &scene.join("cases/c-1/blobs"),
-        );
+        copy_dir(&after.join("cases/c-1/blobs"), &scene.join("cases/c-1/blobs"));
         fs::write(scene.join("cases/c-1").join(items), items_bytes).unwrap();
         fs::write(scene.join("cases/c-1").join(log), log_bytes).unwrap();
     };
     let interesting = |all: &[u8], at: usize| {
-        at % 41 == 0 || at == all.len() || all[at] == b'\n' || all[at - 1] == b'\n'
+        at.is_multiple_of(41) || at == all.len() || all[at] == b'\n' || all[at - 1] == b'\n'
     };
     for length in old_items.len()..=new_items.len() {
         if interesting(&new_items, length) {
             build(&new_items[..length], &old_log);
-            assert_eq!(
-                recovers(&scene),
-                whole_lines(&new_items[..length]),
-                "list at {length}"
-            );
+            assert_eq!(recovers(&scene), whole_lines(&new_items[..length]), "list at {length}");
         }
     }
     for length in old_log.len()..=new_log.len() {
@@ -121,10 +114,7 @@ fn a_recovery_is_said_once() {
     let dir = tempfile::tempdir().unwrap();
     let (before, after) = two_states(dir.path());
     for list in ["sessions/i-1/s-1/items.jsonl", "blobs"] {
-        let (from, to) = (
-            after.join("cases/c-1").join(list),
-            before.join("cases/c-1").join(list),
-        );
+        let (from, to) = (after.join("cases/c-1").join(list), before.join("cases/c-1").join(list));
         if from.is_dir() {
             copy_dir(&from, &to);
         } else {
@@ -134,15 +124,9 @@ fn a_recovery_is_said_once() {
     drop(reopen(&before));
     let case = reopen(&before);
     let entries = entries(case.reader());
-    let said: Vec<_> = entries
-        .iter()
-        .filter(|e| e.kind == "case.recovered")
-        .collect();
+    let said: Vec<_> = entries.iter().filter(|e| e.kind == "case.recovered").collect();
     assert_eq!(said.len(), 1);
-    assert_eq!(
-        said[0].subject["lines_given_their_entry"],
-        COUNT - ACKNOWLEDGED
-    );
+    assert_eq!(said[0].subject["lines_given_their_entry"], COUNT - ACKNOWLEDGED);
     assert_eq!(verified(case.reader()).len() as u64, COUNT);
 }
 
@@ -163,18 +147,9 @@ fn killed_after_every_call() {
         assert_eq!(verified(case.reader()).len() as u64, acknowledged);
         let s = session(&case, "b");
         assert_eq!(s.resume().durable_seq, acknowledged);
-        assert_eq!(
-            s.resume().partial.map_or(0, |partial| partial.offset),
-            partial
-        );
-        let kept = fs::read_dir(session_dir(&scene).join("incoming"))
-            .unwrap()
-            .count();
-        assert_eq!(
-            kept,
-            if partial > 0 { 2 } else { 0 },
-            "only what can be resumed stays"
-        );
+        assert_eq!(s.resume().partial.map_or(0, |partial| partial.offset), partial);
+        let kept = fs::read_dir(session_dir(&scene).join("incoming")).unwrap().count();
+        assert_eq!(kept, if partial > 0 { 2 } else { 0 }, "only what can be resumed stays");
         fs::remove_dir_all(&scene).unwrap();
     };
     check(0, 0);
@@ -212,4 +187,33 @@ fn a_half_made_session_or_case_is_no_obstacle() {
     put(&mut s, 1, b"n", b"x");
     s.commit().unwrap();
     assert_eq!(verified(case.reader()).len(), 1);
+}
+
+/// The custody log cannot be signed: the commit fails as a whole, and another event may take the
+/// index that its lines had named.
+#[test]
+fn a_failed_commit_leaves_no_line_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let case = case(dir.path());
+    let mut s = session(&case, "a");
+    put(&mut s, 1, b"n1", b"one");
+    s.commit().unwrap();
+    let items = session_dir(dir.path()).join("items.jsonl");
+    let log = custody_dir(dir.path()).join("entries.log");
+    let (items_before, log_before) = (fs::read(&items).unwrap(), fs::read(&log).unwrap());
+    put(&mut s, 2, b"n2", b"two");
+    let obstacle = custody_dir(dir.path()).join(".checkpoint.new");
+    fs::create_dir(&obstacle).unwrap();
+    assert!(matches!(s.commit(), Err(StoreError::Io { .. })));
+    assert!(matches!(s.commit(), Err(StoreError::SessionBroken)));
+    assert_eq!(fs::read(&items).unwrap(), items_before);
+    assert_eq!(fs::read(&log).unwrap(), log_before);
+    fs::remove_dir(&obstacle).unwrap();
+    case.record(Event::new("x", Actor::collector("test"), serde_json::Value::Null)).unwrap();
+    assert_eq!(verified(case.reader()).len(), 1);
+    let mut s = session(&case, "a");
+    assert_eq!(s.resume().durable_seq, 1);
+    put(&mut s, 2, b"n2", b"two");
+    assert_eq!(s.commit().unwrap().seq, 2);
+    assert_eq!(verified(case.reader()).len(), 2);
 }

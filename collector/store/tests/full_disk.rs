@@ -1,6 +1,8 @@
 //! A full disk: clear errors, nothing acknowledged is lost, and the store goes on afterwards.
 //! Needs root for a small tmpfs; without it the test says that it was skipped.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
 mod common;
 
 use cleanroom_store::{Actor, Case, Event, Session, Store, StoreError};
@@ -44,13 +46,8 @@ fn send(case: &Case, until: u64, size: usize) -> Result<(), StoreError> {
 fn fills_up_anywhere_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    let mounted = nix::mount::mount(
-        Some("tmpfs"),
-        dir.path(),
-        Some("tmpfs"),
-        flags,
-        Some("size=6m"),
-    );
+    let mounted =
+        nix::mount::mount(Some("tmpfs"), dir.path(), Some("tmpfs"), flags, Some("size=6m"));
     if let Err(error) = mounted {
         eprintln!("SKIPPED full_disk: cannot mount a tmpfs: {error}");
         return;
@@ -69,16 +66,10 @@ fn fills_up_anywhere_and_goes_on() {
         assert!(listed >= sent, "nothing acknowledged is lost");
         if let Err(error) = result {
             failures += 1;
-            assert!(
-                matches!(error, StoreError::NoSpace { .. }),
-                "{leave}: {error:?}"
-            );
+            assert!(matches!(error, StoreError::NoSpace { .. }), "{leave}: {error:?}");
             let event = Event::new("x", Actor::collector("test"), serde_json::Value::Null);
             let recorded = case_.record(event);
-            assert!(
-                matches!(recorded, Ok(_) | Err(StoreError::NoSpace { .. })),
-                "{recorded:?}"
-            );
+            assert!(matches!(recorded, Ok(_) | Err(StoreError::NoSpace { .. })), "{recorded:?}");
         }
         free(dir.path());
         sent = listed;
@@ -92,9 +83,7 @@ fn fills_up_anywhere_and_goes_on() {
     let mut s = session(&case_, "a");
     let (seq, chunk) = (s.resume().durable_seq + 1, vec![1; 256 * 1024]);
     s.begin(seq, header(b"large")).unwrap();
-    let error = (0..100)
-        .find_map(|n| s.chunk(seq, n * 262_144, &chunk).err())
-        .unwrap();
+    let error = (0..100).find_map(|n| s.chunk(seq, n * 262_144, &chunk).err()).unwrap();
     assert!(matches!(error, StoreError::NoSpace { .. }), "{error:?}");
     assert!(matches!(s.commit(), Err(StoreError::SessionBroken)));
     send(&case_, seq + 1, 20_000).unwrap();

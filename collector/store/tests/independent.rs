@@ -2,6 +2,8 @@
 //! Needs Debian's golang-go and golang-golang-x-mod-dev; without them the test says that it was
 //! skipped.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
 mod common;
 
 use cleanroom_store::{Actor, Event, custody};
@@ -42,11 +44,7 @@ fn verifier(dir: &Path) -> Option<PathBuf> {
 fn run(binary: &Path, custody: &Path) -> Result<String, String> {
     let output = Command::new(binary).arg(custody).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() {
-        Ok(text(&output.stdout))
-    } else {
-        Err(text(&output.stderr))
-    }
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
 #[test]
@@ -59,18 +57,12 @@ fn go_accepts_the_log_and_refuses_a_changed_one() {
     let case = case(&root);
     let mut s = session(&case, "a");
     for seq in 1..=600 {
-        put(
-            &mut s,
-            seq,
-            format!("n\u{1}\"{seq}").as_bytes(),
-            format!("{seq}").as_bytes(),
-        );
+        put(&mut s, seq, format!("n\u{1}\"{seq}").as_bytes(), format!("{seq}").as_bytes());
     }
     s.commit().unwrap();
     for n in 0..5 {
         let subject = serde_json::Value::from(n);
-        case.record(Event::new("x", Actor::collector("test"), subject))
-            .unwrap();
+        case.record(Event::new("x", Actor::collector("test"), subject)).unwrap();
         let custody = case.reader().custody().unwrap();
         let export = dir.path().join(format!("export-{n}"));
         custody::write_tiles(&export, custody.entries().unwrap()).unwrap();
@@ -78,10 +70,7 @@ fn go_accepts_the_log_and_refuses_a_changed_one() {
         fs::write(export.join("key.pub"), &custody.vkey).unwrap();
         let said = run(&binary, &export).unwrap();
         let size = custody.head.size;
-        assert!(
-            said.contains(&format!("ok: {size} entries, {size} inclusion proofs")),
-            "{said}"
-        );
+        assert!(said.contains(&format!("ok: {size} entries, {size} inclusion proofs")), "{said}");
     }
     // The live folder verifies as it lies there, with the key beside it.
     let live = custody_dir(&root);
@@ -89,13 +78,9 @@ fn go_accepts_the_log_and_refuses_a_changed_one() {
     run(&binary, &live).unwrap();
 
     let export = dir.path().join("export-4");
-    for file in [
-        "checkpoint",
-        "tile/entries/000",
-        "tile/entries/002.p/95",
-        "tile/0/001",
-        "tile/1/000.p/2",
-    ] {
+    for file in
+        ["checkpoint", "tile/entries/000", "tile/entries/002.p/95", "tile/0/001", "tile/1/000.p/2"]
+    {
         let path = export.join(file);
         let good = fs::read(&path).unwrap();
         let mut bad = good.clone();

@@ -1,5 +1,7 @@
 //! Sessions as the ingest uses them: order, re-sends, resume, take-over, refusals, quota.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
 mod common;
 
 use cleanroom_evidence::{ClockOffset, Sha256Digest};
@@ -14,19 +16,13 @@ fn what_is_committed_is_there_and_private() {
     let root = dir.path().join("store");
     let case = case(&root);
     let mut s = session(&case, "a");
-    s.set_clock_offset(ClockOffset {
-        host_minus_collector_ns: -5,
-        round_trip_ns: 9,
-    });
+    s.set_clock_offset(ClockOffset { host_minus_collector_ns: -5, round_trip_ns: 9 });
     put(&mut s, 1, b"/etc/../\xff\n", b"one");
     put(&mut s, 2, b"/empty", b"");
     put(&mut s, 3, b"/same", b"one");
     s.end_source(4, outcome("files")).unwrap();
     s.note(5, "footprint", json!({"pids": [1]})).unwrap();
-    assert!(
-        verified(case.reader()).is_empty(),
-        "nothing is listed before the commit"
-    );
+    assert!(verified(case.reader()).is_empty(), "nothing is listed before the commit");
     let durable = s.commit().unwrap();
     assert_eq!((durable.seq, durable.partial), (5, None));
     let items = verified(case.reader());
@@ -34,18 +30,10 @@ fn what_is_committed_is_there_and_private() {
     assert_eq!(items[0], (b"/etc/../\xff\n".to_vec(), b"one".to_vec()));
     let info = &case.reader().sessions().unwrap()[0];
     assert_eq!(case.reader().outcomes(info).unwrap(), [outcome("files")]);
-    assert_eq!(
-        case.reader().notes(info).unwrap()[0].body,
-        json!({"pids": [1]})
-    );
+    assert_eq!(case.reader().notes(info).unwrap()[0].body, json!({"pids": [1]}));
     s.close("done").unwrap();
-    let index = case
-        .record(Event::new(
-            "bundle.exported",
-            Actor::collector("test"),
-            json!({}),
-        ))
-        .unwrap();
+    let index =
+        case.record(Event::new("bundle.exported", Actor::collector("test"), json!({}))).unwrap();
     let entries = entries(case.reader());
     assert_eq!(entries[index as usize].kind, "bundle.exported");
     assert_eq!(entries[2].clock_offset.unwrap().round_trip_ns, 9);
@@ -64,21 +52,10 @@ fn what_is_committed_is_there_and_private() {
         ]
     );
     let mode = |path: &str| fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777;
-    assert_eq!(
-        (mode(""), mode("keys/custody.pk8"), mode("cases/c-1")),
-        (0o700, 0o600, 0o700)
-    );
+    assert_eq!((mode(""), mode("keys/custody.pk8"), mode("cases/c-1")), (0o700, 0o600, 0o700));
     let blob = case.reader().blob_path(&Sha256Digest::of(b"one"));
-    assert_eq!(
-        fs::metadata(blob).unwrap().permissions().mode() & 0o777,
-        0o400
-    );
-    assert_eq!(
-        fs::read_dir(session_dir(&root).join("incoming"))
-            .unwrap()
-            .count(),
-        0
-    );
+    assert_eq!(fs::metadata(blob).unwrap().permissions().mode() & 0o777, 0o400);
+    assert_eq!(fs::read_dir(session_dir(&root).join("incoming")).unwrap().count(), 0);
 }
 
 #[test]
@@ -86,52 +63,23 @@ fn a_case_is_locked_never_replaced_and_closes() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let case = store.create_case(draft(None)).unwrap();
-    assert!(matches!(
-        store.open_case(&id(), tool()),
-        Err(StoreError::CaseBusy(_))
-    ));
-    assert!(matches!(
-        store.create_case(draft(None)),
-        Err(StoreError::CaseExists(_))
-    ));
-    assert_eq!(
-        store.read_case(&id()).unwrap().info().authority,
-        "warrant 7"
-    );
+    assert!(matches!(store.open_case(&id(), tool()), Err(StoreError::CaseBusy(_))));
+    assert!(matches!(store.create_case(draft(None)), Err(StoreError::CaseExists(_))));
+    assert_eq!(store.read_case(&id()).unwrap().info().authority, "warrant 7");
     assert_eq!(store.case_ids().unwrap(), [id()]);
     let missing = "c-2".parse().unwrap();
-    assert!(matches!(
-        store.open_case(&missing, tool()),
-        Err(StoreError::CaseMissing(_))
-    ));
+    assert!(matches!(store.open_case(&missing, tool()), Err(StoreError::CaseMissing(_))));
     let s = session(&case, "a");
     case.close("over").unwrap();
-    assert!(matches!(
-        case.open_session(opening("i-2", "a")),
-        Err(StoreError::CaseClosed(_))
-    ));
+    assert!(matches!(case.open_session(opening("i-2", "a")), Err(StoreError::CaseClosed(_))));
     drop(case);
-    assert!(matches!(
-        store.open_case(&id(), tool()),
-        Err(StoreError::CaseBusy(_))
-    ));
+    assert!(matches!(store.open_case(&id(), tool()), Err(StoreError::CaseBusy(_))));
     drop(s);
     let case = store.open_case(&id(), tool()).unwrap();
     assert_eq!(case.reader().info().closed.as_ref().unwrap().why, "over");
-    assert!(matches!(
-        case.open_session(opening("i-2", "a")),
-        Err(StoreError::CaseClosed(_))
-    ));
-    case.record(Event::new(
-        "bundle.exported",
-        Actor::collector("test"),
-        json!({}),
-    ))
-    .unwrap();
-    assert!(matches!(
-        case.close("again"),
-        Err(StoreError::CaseClosed(_))
-    ));
+    assert!(matches!(case.open_session(opening("i-2", "a")), Err(StoreError::CaseClosed(_))));
+    case.record(Event::new("bundle.exported", Actor::collector("test"), json!({}))).unwrap();
+    assert!(matches!(case.close("again"), Err(StoreError::CaseClosed(_))));
 }
 
 #[test]
@@ -150,14 +98,8 @@ fn a_resend_is_harmless() {
     s.end_source(2, outcome("x")).unwrap();
     put(&mut s, 3, b"c", b"third");
     assert_eq!(s.commit().unwrap().seq, 3);
-    let names: Vec<_> = verified(case.reader())
-        .into_iter()
-        .map(|(_, bytes)| bytes)
-        .collect();
-    assert_eq!(
-        names,
-        [b"first".to_vec(), b"second".to_vec(), b"third".to_vec()]
-    );
+    let names: Vec<_> = verified(case.reader()).into_iter().map(|(_, bytes)| bytes).collect();
+    assert_eq!(names, [b"first".to_vec(), b"second".to_vec(), b"third".to_vec()]);
 }
 
 #[test]
@@ -165,12 +107,8 @@ fn order_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let case = case(dir.path());
     let mut s = session(&case, "a");
-    let wrong = |result| {
-        assert!(
-            matches!(result, Err(StoreError::OutOfOrder { .. })),
-            "{result:?}"
-        )
-    };
+    let wrong =
+        |result| assert!(matches!(result, Err(StoreError::OutOfOrder { .. })), "{result:?}");
     wrong(s.begin(2, header(b"x")));
     wrong(s.begin(0, header(b"x")).and(s.chunk(1, 0, b"x")));
     s.begin(1, header(b"x")).unwrap();
@@ -196,37 +134,21 @@ fn a_lying_seal_is_refused_and_said() {
     s.begin(2, header(b"bad")).unwrap();
     s.chunk(2, 0, &[7; 3_000_000]).unwrap();
     let error = s.seal(2, seal(b"other")).unwrap_err();
-    assert!(
-        matches!(&error, StoreError::DigestMismatch { claimed, computed }
-        if *claimed == Sha256Digest::of(b"other") && *computed == Sha256Digest::of(&[7; 3_000_000]))
-    );
+    assert!(matches!(&error, StoreError::DigestMismatch { claimed, computed }
+        if *claimed == Sha256Digest::of(b"other") && *computed == Sha256Digest::of(&[7; 3_000_000])));
     s.begin(2, header(b"bad")).unwrap();
     s.chunk(2, 0, b"xyz").unwrap();
     let mut lie = seal(b"xyz");
     lie.length_bytes = 2;
-    assert!(matches!(
-        s.seal(2, lie),
-        Err(StoreError::LengthMismatch {
-            claimed: 2,
-            computed: 3
-        })
-    ));
+    assert!(matches!(s.seal(2, lie), Err(StoreError::LengthMismatch { claimed: 2, computed: 3 })));
     put(&mut s, 2, b"bad", b"now right");
     assert_eq!(s.commit().unwrap().seq, 2);
     assert_eq!(verified(case.reader()).len(), 2);
     let entries = entries(case.reader());
-    let refused: Vec<_> = entries
-        .iter()
-        .filter(|e| e.kind == "item.refused")
-        .collect();
+    let refused: Vec<_> = entries.iter().filter(|e| e.kind == "item.refused").collect();
     assert_eq!(refused.len(), 2);
     assert_eq!(refused[0].subject["name"], "bad");
-    assert_eq!(
-        fs::read_dir(session_dir(dir.path()).join("incoming"))
-            .unwrap()
-            .count(),
-        0
-    );
+    assert_eq!(fs::read_dir(session_dir(dir.path()).join("incoming")).unwrap().count(), 0);
 }
 
 #[test]
@@ -236,10 +158,7 @@ fn bounds_are_kept() {
     let mut s = session(&case, "a");
     let long = header(&[b'x'; 9000]);
     assert!(matches!(s.begin(1, long), Err(StoreError::TooLarge { .. })));
-    assert!(matches!(
-        s.note(1, &"k".repeat(99), json!(1)),
-        Err(StoreError::TooLarge { .. })
-    ));
+    assert!(matches!(s.note(1, &"k".repeat(99), json!(1)), Err(StoreError::TooLarge { .. })));
     // The worst name that is allowed still makes a custody entry, cut and marked.
     put(&mut s, 1, &[1; 8192], b"x");
     let mut partial = seal(b"y");
@@ -252,10 +171,7 @@ fn bounds_are_kept() {
     assert!(entries(case.reader()).last().unwrap().cut.is_some());
     let mut open = opening("i-2", "a");
     open.peer = "x".repeat(5000);
-    assert!(matches!(
-        case.open_session(open),
-        Err(StoreError::TooLarge { .. })
-    ));
+    assert!(matches!(case.open_session(open), Err(StoreError::TooLarge { .. })));
 }
 
 #[test]
@@ -269,10 +185,7 @@ fn the_newest_handle_wins() {
     old.chunk(2, 0, &big[..4_000_000]).unwrap();
     let mut new = session(&case, "a");
     let resume = new.resume();
-    assert_eq!(
-        resume.durable_seq, 1,
-        "what the old handle had whole is kept"
-    );
+    assert_eq!(resume.durable_seq, 1, "what the old handle had whole is kept");
     let partial = resume.partial.unwrap();
     assert_eq!((partial.seq, partial.offset), (2, 4_000_000));
     assert_eq!(partial.sha256_so_far, Sha256Digest::of(&big[..4_000_000]));
@@ -306,10 +219,7 @@ fn a_killed_agents_item_is_adopted_over_a_killed_collector() {
     let case = reopen(dir.path());
     let mut s = session(&case, "b");
     let partial = s.resume().partial.unwrap();
-    assert_eq!(
-        (partial.incarnation.as_str(), partial.offset),
-        ("a", 5_000_000)
-    );
+    assert_eq!((partial.incarnation.as_str(), partial.offset), ("a", 5_000_000));
     // Another object first; the partial one waits.
     put(&mut s, 1, b"small", b"s");
     s.commit().unwrap();
@@ -343,12 +253,7 @@ fn a_killed_agents_item_is_adopted_over_a_killed_collector() {
     assert_eq!((info.openings, info.incarnation.as_str()), (3, "c"));
     let item = case.reader().items(info).unwrap().last().unwrap().unwrap();
     assert_eq!(item.resumed.unwrap().from_incarnation, "b");
-    assert_eq!(
-        fs::read_dir(session_dir(dir.path()).join("incoming"))
-            .unwrap()
-            .count(),
-        0
-    );
+    assert_eq!(fs::read_dir(session_dir(dir.path()).join("incoming")).unwrap().count(), 0);
 }
 
 #[test]
@@ -379,25 +284,13 @@ fn the_quota_holds_over_restarts() {
     put(&mut s, 2, b"again", &[1; 300_000]);
     s.begin(3, header(b"b")).unwrap();
     let error = s.chunk(3, 0, &[2; 300_000]).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StoreError::QuotaExceeded {
-                quota_bytes: 1_000_000,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, StoreError::QuotaExceeded { quota_bytes: 1_000_000, .. }), "{error}");
     assert_eq!(s.commit().unwrap().seq, 2);
     drop((s, case));
     let case = store.open_case(&id(), tool()).unwrap();
     let mut s = session(&case, "a");
     s.begin(3, header(b"b")).unwrap();
-    assert!(matches!(
-        s.chunk(3, 0, &[2; 300_000]),
-        Err(StoreError::QuotaExceeded { .. })
-    ));
+    assert!(matches!(s.chunk(3, 0, &[2; 300_000]), Err(StoreError::QuotaExceeded { .. })));
     s.chunk(3, 0, b"small").unwrap();
     s.seal(3, seal(b"small")).unwrap();
     // Bytes that are held already cost only their entry: the charge is given back.
@@ -406,9 +299,7 @@ fn the_quota_holds_over_restarts() {
     s.commit().unwrap();
     assert!(s.quota().used_bytes < before + 2000);
     // Entries without bytes meet the quota too.
-    let end = (5..)
-        .find(|seq| s.note(*seq, "n", json!(0)).is_err())
-        .unwrap();
+    let end = (5..).find(|seq| s.note(*seq, "n", json!(0)).is_err()).unwrap();
     assert!(end < 200);
 }
 
@@ -420,17 +311,10 @@ fn many_sessions_at_once() {
         for host in 0..6 {
             let case = case.clone();
             scope.spawn(move || {
-                let mut s = case
-                    .open_session(opening(&format!("i-{host}"), "a"))
-                    .unwrap();
+                let mut s = case.open_session(opening(&format!("i-{host}"), "a")).unwrap();
                 for seq in 1..=40 {
                     let bytes = format!("shared {}", seq % 7);
-                    put(
-                        &mut s,
-                        seq,
-                        format!("{host}/{seq}").as_bytes(),
-                        bytes.as_bytes(),
-                    );
+                    put(&mut s, seq, format!("{host}/{seq}").as_bytes(), bytes.as_bytes());
                     if seq % 3 == 0 {
                         s.commit().unwrap();
                     }

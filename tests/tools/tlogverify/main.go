@@ -213,7 +213,12 @@ func checkTiles(dir string, size int64, stored hashes) (int, error) {
 		return 0, nil
 	}
 	count := 0
-	for _, tile := range tlog.NewTiles(tileHeight, 0, size) {
+	tiles := tlog.NewTiles(tileHeight, 0, size)
+	for at, tile := range tiles {
+		// Go lists every width that a partial tile ever had; an export has the widest.
+		if at+1 < len(tiles) && tiles[at+1].L == tile.L && tiles[at+1].N == tile.N {
+			continue
+		}
 		name := tilePath(strconv.Itoa(tile.L), tile.N, int64(tile.W))
 		found, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {

@@ -70,9 +70,7 @@ fn status(line: &[u8]) -> Result<u16, String> {
     let status = text.parse().map_err(|_| bad())?;
     match (whole, status) {
         (true, 200..) => Ok(status),
-        (true, 100..) => Err(format!(
-            "an interim answer (HTTP {status}) that was not asked for"
-        )),
+        (true, 100..) => Err(format!("an interim answer (HTTP {status}) that was not asked for")),
         _ => Err(bad()),
     }
 }
@@ -161,10 +159,7 @@ mod tests {
 
     #[test]
     fn three_ways_to_frame_a_body() {
-        assert_eq!(
-            body("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabcdef"),
-            "abc"
-        );
+        assert_eq!(body("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabcdef"), "abc");
         assert_eq!(body("HTTP/1.0 200\r\nServer: x\r\n\r\nabc"), "abc");
         let chunked = "HTTP/1.1 404 Not\r\nTransfer-Encoding: Chunked\r\nContent-Length: 9\r\n\r\n\
             2\r\nab\r\n1;x=y\r\nc\r\n0\r\n\r\n";
@@ -182,34 +177,13 @@ mod tests {
             ("HTTP/1.1 100 Continue\r\n\r\n", "interim"),
             ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "without a colon"),
             ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "no number"),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
-                "no number",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n",
-                "more than 100 bytes",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-                "two different",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
-                "within its body",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
-                "not asked for",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n",
-                "more than 100",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+1\r\na\r\n",
-                "without a size",
-            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n", "no number"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n", "more than 100 bytes"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "two different"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", "within its body"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "not asked for"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n", "more than 100"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+1\r\na\r\n", "without a size"),
             (
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc",
                 "longer than its size",
@@ -220,17 +194,9 @@ mod tests {
             assert!(why.contains(expected), "{text:?}: {why}");
         }
         let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "y".repeat(MAX_HEAD_BYTES));
-        assert!(
-            parse(endless.as_bytes(), false, 10)
-                .unwrap_err()
-                .contains("headers longer")
-        );
+        assert!(parse(endless.as_bytes(), false, 10).unwrap_err().contains("headers longer"));
         let body = format!("HTTP/1.1 200 OK\r\n\r\n{}", "y".repeat(11));
-        assert!(
-            parse(body.as_bytes(), false, 10)
-                .unwrap_err()
-                .contains("more than 10")
-        );
+        assert!(parse(body.as_bytes(), false, 10).unwrap_err().contains("more than 10"));
     }
 
     proptest! {

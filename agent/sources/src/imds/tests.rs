@@ -63,34 +63,17 @@ fn a_token_comes_first_and_goes_with_each_question() {
     });
     let imds = client(address);
     let put = seen.recv().unwrap().to_ascii_lowercase();
-    assert!(
-        put.contains("x-aws-ec2-metadata-token-ttl-seconds: 600\r\n"),
-        "{put}"
-    );
+    assert!(put.contains("x-aws-ec2-metadata-token-ttl-seconds: 600\r\n"), "{put}");
     assert!(!put.contains("forwarded"), "{put}");
     let answer = imds.get("/latest/user-data", 100).unwrap();
     assert_eq!(answer.as_deref(), Some(&b"#!/bin/sh"[..]));
     let get = seen.recv().unwrap();
-    assert!(
-        get.contains(&format!("X-aws-ec2-metadata-token: {TOKEN}\r\n")),
-        "{get}"
-    );
+    assert!(get.contains(&format!("X-aws-ec2-metadata-token: {TOKEN}\r\n")), "{get}");
     assert_eq!(imds.get("/nothing", 100), Ok(None));
-    assert!(
-        imds.get("/moved", 100)
-            .unwrap_err()
-            .contains("not followed")
-    );
-    assert!(
-        imds.get("/latest/user-data", 3)
-            .unwrap_err()
-            .contains("more than 3")
-    );
+    assert!(imds.get("/moved", 100).unwrap_err().contains("not followed"));
+    assert!(imds.get("/latest/user-data", 3).unwrap_err().contains("more than 3"));
     for bad in ["latest", "/a b", "/a\r\nX: y", "/é"] {
-        assert!(
-            imds.get(bad, 100).unwrap_err().contains("not a path"),
-            "{bad:?}"
-        );
+        assert!(imds.get(bad, 100).unwrap_err().contains("not a path"), "{bad:?}");
     }
     let shown = format!("{imds:?}");
     assert!(!shown.contains(TOKEN), "{shown}");
@@ -99,14 +82,8 @@ fn a_token_comes_first_and_goes_with_each_question() {
 #[test]
 fn without_a_token_nothing_is_asked() {
     let answers: [(&[u8], &str); 4] = [
-        (
-            b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
-            "HTTP 403",
-        ),
-        (
-            b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na\r\nb",
-            "none",
-        ),
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "HTTP 403"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na\r\nb", "none"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "none"),
         (b"SSH-2.0-x\r\n\r\n", "not an HTTP"),
     ];
@@ -115,10 +92,7 @@ fn without_a_token_nothing_is_asked() {
         let (why, silent) = Imds::connect_to(&[address]).unwrap_err();
         assert!(why.contains(expected) && !silent, "{why}");
         assert!(is_put(seen.recv().unwrap().lines().next().unwrap()));
-        assert!(
-            seen.try_recv().is_err(),
-            "a second question after a refusal"
-        );
+        assert!(seen.try_recv().is_err(), "a second question after a refusal");
     }
 }
 
@@ -148,15 +122,9 @@ fn an_answer_that_trickles_is_cut_off_in_time() {
 
 #[test]
 fn the_second_address_is_tried_and_a_closed_port_is_silence() {
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (address, _seen) = service(|_| ok(TOKEN));
-    assert_eq!(
-        Imds::connect_to(&[closed, address]).unwrap().address,
-        address
-    );
+    assert_eq!(Imds::connect_to(&[closed, address]).unwrap().address, address);
     let (why, silent) = Imds::connect_to(&[closed]).unwrap_err();
     assert!(silent && why.contains("127.0.0.1"), "{why}");
 }

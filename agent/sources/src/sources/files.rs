@@ -48,11 +48,7 @@ impl Files {
                 Err(error) => out.gap_io("follow link", path, &error),
             },
             FileRead::Unread(meta) if meta.kind != FileKind::Regular => {
-                out.gap(
-                    "read",
-                    path,
-                    "not a regular file: only its metadata was taken",
-                );
+                out.gap("read", path, "not a regular file: only its metadata was taken");
             }
             FileRead::Unread(_) | FileRead::Read { .. } => {}
         }

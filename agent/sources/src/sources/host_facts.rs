@@ -1,22 +1,56 @@
-//! PLACEHOLDER: to be written.
+//! What the host is: system, kernel, clocks, accounts, disks, network, and which EC2 instance.
+//!
+//! The caches of the kernel come first because they change; the metadata service is asked last
+//! because it may take its second. Password hashes are read to tell locked accounts, never emitted.
+
+mod accounts;
+mod blocks;
+mod identity;
+mod instance;
+mod kernel;
+mod netlink;
+mod network;
+mod read;
+mod rtnl;
+#[cfg(test)]
+mod tests;
 
 use crate::{Emitter, Host, Options, SinkClosed, Source, Volatility};
 use cleanroom_evidence::Outcome;
 
-/// To be written.
+/// The `host` source.
 pub struct HostFacts;
 
 impl Source for HostFacts {
     fn name(&self) -> &'static str {
         "host"
     }
+
     fn about(&self) -> &'static str {
-        "to be written"
+        "system, kernel, clocks, users, mounts, disks with EBS volume ids, network, EC2 instance"
     }
+
     fn volatility(&self) -> Volatility {
         Volatility::Kernel
     }
-    fn collect(&self, _: &Host, _: &Options, out: &mut Emitter<'_>) -> Result<Outcome, SinkClosed> {
+
+    fn collect(
+        &self,
+        host: &Host,
+        options: &Options,
+        out: &mut Emitter<'_>,
+    ) -> Result<Outcome, SinkClosed> {
+        if host.is_live() {
+            network::emit(out)?;
+            kernel::modules(host, out)?;
+            kernel::mounts(host, out)?;
+            blocks::emit(host, out)?;
+        } else {
+            kernel::fstab(host, out)?;
+        }
+        accounts::emit(host, out)?;
+        let instance = instance::ask(host, options, out)?;
+        identity::emit(host, instance, out)?;
         out.outcome()
     }
 }

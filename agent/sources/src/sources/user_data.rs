@@ -73,20 +73,13 @@ fn collect_with(
     let mut parts = Parts::default();
     let imds = match service {
         Service::Answers(imds) => metadata::collect(&imds, &mut parts, out)?,
-        Service::NotAsked(state) => ImdsFacts {
-            state,
-            ..ImdsFacts::default()
-        },
+        Service::NotAsked(state) => ImdsFacts { state, ..ImdsFacts::default() },
         Service::Silent(why) => {
             // Silence is no gap where there is no such service: most hosts outside EC2.
             if facts::looks_like_ec2(host) {
                 out.gap("ask IMDS", b"/latest/api/token", &why);
             }
-            ImdsFacts {
-                state: "silent",
-                why: Some(why),
-                ..ImdsFacts::default()
-            }
+            ImdsFacts { state: "silent", why: Some(why), ..ImdsFacts::default() }
         }
     };
     let paths = tree::collect(host, options, &mut parts, out)?;

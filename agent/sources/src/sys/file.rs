@@ -6,19 +6,13 @@ use std::{
     io,
     mem::MaybeUninit,
     os::fd::{AsRawFd, BorrowedFd},
-    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// `preadv2` flag: drop the pages that this read brought in (Linux 6.14 and newer).
 const RWF_DONTCACHE: libc::c_int = 0x80;
-static DONTCACHE_WORKS: AtomicBool = AtomicBool::new(true);
 
 fn check(result: libc::c_int) -> io::Result<()> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Metadata of `name` under `dir`, never following a last link; of `dir` itself when `name` is
@@ -31,15 +25,7 @@ pub fn metadata(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<FileMeta> {
     let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: `name` is NUL-terminated, `stat` is a valid place for one statx, both outlive the call.
-    check(unsafe {
-        libc::statx(
-            dir.as_raw_fd(),
-            name.as_ptr(),
-            flags,
-            mask,
-            stat.as_mut_ptr(),
-        )
-    })?;
+    check(unsafe { libc::statx(dir.as_raw_fd(), name.as_ptr(), flags, mask, stat.as_mut_ptr()) })?;
     // SAFETY: the call succeeded, and all-zero bytes were a valid statx before it.
     let stat = unsafe { stat.assume_init() };
     let time = |t: libc::statx_timestamp| Timestamp::new(t.tv_sec, t.tv_nsec);
@@ -72,32 +58,34 @@ fn kind_of_mode(mode: u32) -> FileKind {
     }
 }
 
-/// Reads at an offset, without leaving pages in the host's cache where the kernel can do that.
+/// Reads at an offset, without leaving pages in the host's cache where kernel and file system can
+/// do that; elsewhere (older than Linux 6.14, `/proc`, tmpfs) it is a plain read.
 pub fn read_at_uncached(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    match read_at(file, buffer, offset, RWF_DONTCACHE) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => {
+            read_at(file, buffer, offset, 0)
+        }
+        result => result,
+    }
+}
+
+fn read_at(
+    file: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    offset: u64,
+    flags: libc::c_int,
+) -> io::Result<usize> {
     let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let vector = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
+    let vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     loop {
-        let flags = if DONTCACHE_WORKS.load(Ordering::Relaxed) {
-            RWF_DONTCACHE
-        } else {
-            0
-        };
         // SAFETY: `vector` names exactly `buffer`, which is borrowed mutably for the whole call.
         let read = unsafe { libc::preadv2(file.as_raw_fd(), &vector, 1, offset, flags) };
         if let Ok(read) = usize::try_from(read) {
             return Ok(read);
         }
         let error = io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::EINTR) => {}
-            // This file system or this kernel does not know the flag (or the call: 4.14 does).
-            Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS) if flags != 0 => {
-                DONTCACHE_WORKS.store(false, Ordering::Relaxed);
-            }
-            _ => return Err(error),
+        if error.raw_os_error() != Some(libc::EINTR) {
+            return Err(error);
         }
     }
 }
@@ -105,10 +93,7 @@ pub fn read_at_uncached(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) ->
 /// Both clocks, read one right after the other.
 pub fn clock() -> Clock {
     let read = |id: libc::clockid_t| {
-        let mut time = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `time` is a valid timespec; both clock ids exist on every kernel we run on.
         unsafe { libc::clock_gettime(id, &mut time) };
         time

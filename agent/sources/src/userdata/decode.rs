@@ -39,10 +39,7 @@ pub fn gunzip(bytes: &[u8], limit: usize) -> Result<Gunzipped, String> {
         let read = (&mut member).take(ceiling).read_to_end(&mut out);
         if out.len() > limit {
             out.truncate(limit);
-            return Ok(Gunzipped {
-                bytes: out,
-                cut: true,
-            });
+            return Ok(Gunzipped { bytes: out, cut: true });
         }
         read.map_err(|error| format!("gzip: {error}"))?;
         let mut after = member.into_inner();
@@ -50,30 +47,19 @@ pub fn gunzip(bytes: &[u8], limit: usize) -> Result<Gunzipped, String> {
         after.consume(zeros);
         rest = after;
     }
-    Ok(Gunzipped {
-        bytes: out,
-        cut: false,
-    })
+    Ok(Gunzipped { bytes: out, cut: false })
 }
 
 /// Base64 of a MIME part: line ends and foreign characters are passed over, missing padding is
 /// added. `None` where Python's `decode_b` gives up and keeps the text (one lone character).
 pub fn base64_mime(text: &[u8]) -> Option<Vec<u8>> {
-    let text: Vec<u8> = text
-        .iter()
-        .copied()
-        .filter(|b| !b"\r\n".contains(b))
-        .collect();
+    let text: Vec<u8> = text.iter().copied().filter(|b| !b"\r\n".contains(b)).collect();
     base64_lenient(&text).or_else(|| base64_lenient(&[&text, &b"=="[..]].concat()))
 }
 
 /// Base64 of a whole user data text, nothing but alphabet, padding and white space in it.
 pub fn base64_whole(text: &[u8]) -> Option<Vec<u8>> {
-    let text: Vec<u8> = text
-        .iter()
-        .copied()
-        .filter(|b| !b.is_ascii_whitespace())
-        .collect();
+    let text: Vec<u8> = text.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
     let padding = text.iter().rev().take_while(|&&b| b == b'=').count();
     let data = text.get(..text.len() - padding)?;
     let fits = padding <= 2 && text.len().is_multiple_of(4) && !data.is_empty();
@@ -165,9 +151,7 @@ pub fn uudecode(text: &[u8]) -> Option<Vec<u8>> {
     lines.find(|line| {
         let mut words = line.split(|&b| b == b' ');
         words.next() == Some(b"begin")
-            && words
-                .next()
-                .is_some_and(|mode| mode.iter().all(|b| (b'0'..=b'7').contains(b)))
+            && words.next().is_some_and(|mode| mode.iter().all(|b| (b'0'..=b'7').contains(b)))
             && words.next().is_some()
     })?;
     let mut out = Vec::new();
@@ -251,10 +235,7 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(base64_mime(text).as_deref(), expected, "{text:?}");
         }
-        assert_eq!(
-            base64_whole(b"aGVs\nbG8=\n").as_deref(),
-            Some(&b"hello"[..])
-        );
+        assert_eq!(base64_whole(b"aGVs\nbG8=\n").as_deref(), Some(&b"hello"[..]));
         assert_eq!(base64_whole(b"aGVs-G8="), None);
         assert_eq!(base64_whole(b""), None);
     }

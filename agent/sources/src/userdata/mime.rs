@@ -101,10 +101,8 @@ impl<'b> Parser<'b> {
         if !media_type.starts_with(b"multipart/") {
             return self.leaf(place, headers, media_type, None);
         }
-        let boundary = headers
-            .content_type
-            .as_deref()
-            .and_then(|value| parameter(value, b"boundary"));
+        let boundary =
+            headers.content_type.as_deref().and_then(|value| parameter(value, b"boundary"));
         match boundary {
             Some(boundary) => self.multipart(place, headers, media_type, &boundary),
             None => {
@@ -218,10 +216,7 @@ impl<'b> Parser<'b> {
             id: id(place),
             declared: headers.content_type,
             media_type,
-            transfer_encoding: headers
-                .transfer_encoding
-                .unwrap_or_default()
-                .to_ascii_lowercase(),
+            transfer_encoding: headers.transfer_encoding.unwrap_or_default().to_ascii_lowercase(),
             filename,
             payload,
             notes,
@@ -238,9 +233,7 @@ impl<'b> Parser<'b> {
             if !is_header_line(line) {
                 match without_ending(line) {
                     b"" => self.at += line.len(),
-                    _ => headers
-                        .notes
-                        .push("no blank line after the headers".to_owned()),
+                    _ => headers.notes.push("no blank line after the headers".to_owned()),
                 }
                 break;
             }
@@ -309,10 +302,8 @@ impl<'b> Parser<'b> {
             return;
         }
         self.out.bounded = true;
-        let note = format!(
-            "more than {} parts: the others are only in the raw bytes",
-            self.max_parts
-        );
+        let note =
+            format!("more than {} parts: the others are only in the raw bytes", self.max_parts);
         self.out.notes.push(note);
     }
 

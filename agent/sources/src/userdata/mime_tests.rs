@@ -58,42 +58,17 @@ fn nested_parts_end_with_the_outer_boundary() {
 #[test]
 fn odd_headers() {
     let cases = [
-        (
-            "--b\nno header\nrest\n",
-            leaf("0", "text/plain", "no header\nrest"),
-        ),
-        (
-            "--b\n folded: first\nContent-Type: a/b\n\nx\n",
-            leaf("0", "a/b", "x"),
-        ),
-        (
-            "--b\nContent-Type: a/b\nbody at once\n",
-            leaf("0", "a/b", "body at once"),
-        ),
-        (
-            "--b\nContent-Type: nonsense\n\nx\n",
-            leaf("0", "text/plain", "x"),
-        ),
-        (
-            "--b\ncontent-TYPE:\n a/b;\n\tq=1\n\nx\n",
-            leaf("0", "a/b", "x"),
-        ),
-        (
-            "--b\nContent-Type: a/b\nContent-Type: c/d\n\nx\n",
-            leaf("0", "a/b", "x"),
-        ),
-        (
-            "--b\n: nameless\nContent-Type: a/b\n\nx\n",
-            leaf("0", "a/b", "x"),
-        ),
+        ("--b\nno header\nrest\n", leaf("0", "text/plain", "no header\nrest")),
+        ("--b\n folded: first\nContent-Type: a/b\n\nx\n", leaf("0", "a/b", "x")),
+        ("--b\nContent-Type: a/b\nbody at once\n", leaf("0", "a/b", "body at once")),
+        ("--b\nContent-Type: nonsense\n\nx\n", leaf("0", "text/plain", "x")),
+        ("--b\ncontent-TYPE:\n a/b;\n\tq=1\n\nx\n", leaf("0", "a/b", "x")),
+        ("--b\nContent-Type: a/b\nContent-Type: c/d\n\nx\n", leaf("0", "a/b", "x")),
+        ("--b\n: nameless\nContent-Type: a/b\n\nx\n", leaf("0", "a/b", "x")),
         ("--b\n--b\n--b\n\nx\n", leaf("0", "text/plain", "x")),
     ];
     for (body, expected) in cases {
-        assert_eq!(
-            leaves(&format!("{HEAD}{body}--b--\n")),
-            [expected],
-            "{body}"
-        );
+        assert_eq!(leaves(&format!("{HEAD}{body}--b--\n")), [expected], "{body}");
     }
 }
 
@@ -116,10 +91,7 @@ fn parts_and_depth_are_bounded_and_say_so() {
     let structure = parse(many.as_bytes(), 100, 8);
     assert_eq!(structure.leaves.len(), 100);
     assert!(structure.bounded);
-    assert_eq!(
-        structure.notes,
-        ["more than 100 parts: the others are only in the raw bytes"]
-    );
+    assert_eq!(structure.notes, ["more than 100 parts: the others are only in the raw bytes"]);
 
     let deep: String = (0..10_000)
         .map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n"))
@@ -133,17 +105,11 @@ fn parts_and_depth_are_bounded_and_say_so() {
 
 #[test]
 fn a_huge_header_line_is_cut() {
-    let text = format!(
-        "{HEAD}--b\nContent-Type: a/b; x={}\n\nx\n--b--\n",
-        "y".repeat(5 << 20)
-    );
+    let text = format!("{HEAD}--b\nContent-Type: a/b; x={}\n\nx\n--b--\n", "y".repeat(5 << 20));
     let structure = parse(text.as_bytes(), 100, 8);
     assert_eq!(structure.leaves[0].media_type, b"a/b");
     assert!(structure.leaves[0].declared.as_ref().unwrap().len() <= MAX_VALUE_BYTES);
-    assert_eq!(
-        structure.leaves[0].notes,
-        ["a header longer than 16 KiB was cut"]
-    );
+    assert_eq!(structure.leaves[0].notes, ["a header longer than 16 KiB was cut"]);
 }
 
 proptest! {

@@ -35,12 +35,7 @@ pub struct Bounds {
 impl Default for Bounds {
     /// Far above what EC2 takes (16 KiB before decoding), far below what would burden a host.
     fn default() -> Self {
-        Self {
-            output_bytes: 8 * 1024 * 1024,
-            parts: 1000,
-            depth: 8,
-            layers: 4,
-        }
+        Self { output_bytes: 8 * 1024 * 1024, parts: 1000, depth: 8, layers: 4 }
     }
 }
 
@@ -89,10 +84,7 @@ pub fn decode<E>(
     bounds: &Bounds,
     mut each: impl FnMut(Part<'_>) -> Result<(), E>,
 ) -> Result<Summary, E> {
-    let mut work = Work {
-        room: bounds.output_bytes,
-        summary: Summary::default(),
-    };
+    let mut work = Work { room: bounds.output_bytes, summary: Summary::default() };
     let (text, outer) = work.unwrap_layers(bytes, bounds.layers);
     let structure = work.structure(&text, bounds);
     for (at, leaf) in structure.leaves.iter().enumerate() {
@@ -161,9 +153,7 @@ impl Work {
         }
         if outer.len() >= layers && (decode::is_gzip(&text)) {
             self.summary.bounded = true;
-            self.note(format!(
-                "more than {layers} encodings around it: the rest was left"
-            ));
+            self.note(format!("more than {layers} encodings around it: the rest was left"));
         }
         (text, outer)
     }
@@ -180,19 +170,13 @@ impl Work {
             return structure;
         }
         let lower = text.get(..64).unwrap_or(text).to_ascii_lowercase();
-        if lower
-            .trim_ascii_start()
-            .starts_with(b"content-type: multipart/")
-        {
+        if lower.trim_ascii_start().starts_with(b"content-type: multipart/") {
             self.note("multipart without MIME-Version: cloud-init does not take it apart");
         }
         let whole = mime::Leaf {
             id: "0".to_owned(),
             media_type: b"text/x-not-multipart".to_vec(),
-            payload: Range {
-                start: 0,
-                end: text.len(),
-            },
+            payload: Range { start: 0, end: text.len() },
             ..mime::Leaf::default()
         };
         mime::Structure {
@@ -285,9 +269,7 @@ fn transfer_decoded<'b>(
         other => {
             if !matches!(other, b"" | b"7bit" | b"8bit" | b"binary") {
                 let name = cleanroom_evidence::printable(other.get(..64).unwrap_or(other));
-                notes.push(format!(
-                    "transfer encoding {name:?} is not one that cloud-init undoes"
-                ));
+                notes.push(format!("transfer encoding {name:?} is not one that cloud-init undoes"));
             }
             if !payload.is_ascii() && leaf.declared.is_some() {
                 notes.push(
@@ -342,9 +324,7 @@ fn kind_notes(kind: PartKind, media_type: &[u8], bytes: &[u8]) -> Vec<String> {
 fn has_mime_version(text: &[u8]) -> bool {
     let start = text.get(..MIME_LOOK_BYTES).unwrap_or(text);
     let wanted = b"mime-version:";
-    start
-        .windows(wanted.len())
-        .any(|window| window.eq_ignore_ascii_case(wanted))
+    start.windows(wanted.len()).any(|window| window.eq_ignore_ascii_case(wanted))
 }
 
 /// True where the bytes are something that cloud-init would act on; base64 that gives anything

@@ -18,10 +18,9 @@ pub fn parameter(value: &[u8], wanted: &[u8]) -> Option<Vec<u8>> {
     let mut pieces: Vec<(u32, bool, Vec<u8>)> = Vec::new();
     for field in fields(value) {
         let (name, content) = match field.iter().position(|&b| b == b'=') {
-            Some(at) => (
-                field.get(..at).unwrap_or_default(),
-                field.get(at + 1..).unwrap_or_default(),
-            ),
+            Some(at) => {
+                (field.get(..at).unwrap_or_default(), field.get(at + 1..).unwrap_or_default())
+            }
             None => (field, &b""[..]),
         };
         let name = name.trim_ascii().to_ascii_lowercase();
@@ -35,9 +34,7 @@ pub fn parameter(value: &[u8], wanted: &[u8]) -> Option<Vec<u8>> {
             let number = rest.strip_suffix(b"*").unwrap_or(rest);
             let number = match number {
                 b"" => Some(0),
-                digits => std::str::from_utf8(digits)
-                    .ok()
-                    .and_then(|d| d.parse().ok()),
+                digits => std::str::from_utf8(digits).ok().and_then(|d| d.parse().ok()),
             };
             if let Some(number) = number {
                 pieces.push((number, extended, content));
@@ -120,11 +117,7 @@ fn percent_decoded(text: &[u8]) -> Vec<u8> {
 
 /// The text of an RFC 2231 extended value: what follows `charset'language'`.
 fn after_language(text: &[u8]) -> &[u8] {
-    let mut quotes = text
-        .iter()
-        .enumerate()
-        .filter(|(_, b)| **b == b'\'')
-        .map(|(at, _)| at);
+    let mut quotes = text.iter().enumerate().filter(|(_, b)| **b == b'\'').map(|(at, _)| at);
     match (quotes.next(), quotes.next()) {
         (Some(_), Some(second)) => text.get(second + 1..).unwrap_or_default(),
         _ => text,
@@ -133,9 +126,7 @@ fn after_language(text: &[u8]) -> &[u8] {
 
 /// The value of a hexadecimal digit.
 pub fn hex(digit: u8) -> Option<u8> {
-    (digit as char)
-        .to_digit(16)
-        .and_then(|value| value.try_into().ok())
+    (digit as char).to_digit(16).and_then(|value| value.try_into().ok())
 }
 
 #[cfg(test)]
@@ -155,28 +146,12 @@ mod tests {
         assert_eq!(get(seed, "boundary").as_deref(), Some("//"));
         let cases = [
             ("a/b; BOUNDARY = x y ;z=1", "boundary", Some("x y")),
-            (
-                "a/b; boundary=\"a;b\\\"c\"; q=1",
-                "boundary",
-                Some("a;b\"c"),
-            ),
+            ("a/b; boundary=\"a;b\\\"c\"; q=1", "boundary", Some("a;b\"c")),
             ("a/b; boundary=<q>", "boundary", Some("q")),
             ("a/b;\n\tboundary=\"==\"", "boundary", Some("==")),
-            (
-                "attachment; filename*=utf-8'en'a%20b",
-                "filename",
-                Some("a b"),
-            ),
-            (
-                "x; filename*0=\"a\"; filename*1=\"b\"",
-                "filename",
-                Some("ab"),
-            ),
-            (
-                "x; filename*1*=c%21; filename*0*=''ab",
-                "filename",
-                Some("abc!"),
-            ),
+            ("attachment; filename*=utf-8'en'a%20b", "filename", Some("a b")),
+            ("x; filename*0=\"a\"; filename*1=\"b\"", "filename", Some("ab")),
+            ("x; filename*1*=c%21; filename*0*=''ab", "filename", Some("abc!")),
             ("x; filename=p; filename*=''e", "filename", Some("p")),
             ("multipart/mixed", "boundary", None),
         ];

@@ -27,9 +27,7 @@ fn take_apart(bytes: &[u8], bounds: &Bounds) -> (Vec<Got>, Summary) {
             id: part.id.to_owned(),
             media_type: String::from_utf8_lossy(&part.media_type).into_owned(),
             kind: part.kind,
-            filename: part
-                .filename
-                .map(|n| String::from_utf8_lossy(n).into_owned()),
+            filename: part.filename.map(|n| String::from_utf8_lossy(n).into_owned()),
             encodings: part.encodings,
             bytes: part.bytes.into_owned(),
             notes: part.notes,
@@ -50,9 +48,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn the_seed_has_exactly_its_two_parts() {
     let (parts, summary) = take_apart(SEED, &Bounds::default());
-    let [config, script] = parts.as_slice() else {
-        panic!("{} parts", parts.len())
-    };
+    let [config, script] = parts.as_slice() else { panic!("{} parts", parts.len()) };
     assert_eq!(config.id, "0");
     assert_eq!(config.kind, PartKind::CloudConfig);
     assert_eq!(config.filename.as_deref(), Some("cloud-config.txt"));
@@ -64,11 +60,7 @@ fn the_seed_has_exactly_its_two_parts() {
     assert_eq!(script.bytes.len(), 7250);
     let digest = "cb5307e7eadf036e94f628a73fc4cd4deb44c6a8b1bf5158f12aa763572853d4";
     assert_eq!(Sha256Digest::of(&script.bytes).to_string(), digest);
-    assert!(
-        script
-            .bytes
-            .ends_with(b"persist.sh\" >> /var/spool/cron/root")
-    );
+    assert!(script.bytes.ends_with(b"persist.sh\" >> /var/spool/cron/root"));
     assert_eq!(script.notes, ["unclosed boundary"]);
     assert_eq!(summary.parts, 2);
     assert!(!summary.bounded);
@@ -80,10 +72,7 @@ fn the_seed_without_its_closing_line_or_wrapped_gives_the_same() {
     let closed = [SEED.strip_suffix(b"\n").unwrap(), b"--\n"].concat();
     let cut = SEED.strip_suffix(b"--//\n").unwrap();
     let base64 = STANDARD.encode(SEED).into_bytes();
-    let wrapped: Vec<u8> = base64
-        .chunks(76)
-        .flat_map(|l| [l, b"\n"].concat())
-        .collect();
+    let wrapped: Vec<u8> = base64.chunks(76).flat_map(|l| [l, b"\n"].concat()).collect();
     let both = STANDARD.encode(gzip(SEED)).into_bytes();
     let cases: [(&[u8], &[&str]); 6] = [
         (&closed, &[]),
@@ -98,10 +87,7 @@ fn the_seed_without_its_closing_line_or_wrapped_gives_the_same() {
         let bytes: Vec<&[u8]> = parts.iter().map(|p| p.bytes.as_slice()).collect();
         let expected: Vec<&[u8]> = plain.iter().map(|p| p.bytes.as_slice()).collect();
         assert_eq!(bytes, expected, "{encodings:?}");
-        assert!(
-            parts.iter().all(|p| p.encodings == encodings),
-            "{encodings:?}"
-        );
+        assert!(parts.iter().all(|p| p.encodings == encodings), "{encodings:?}");
     }
 }
 
@@ -133,20 +119,10 @@ fn parts_in_every_encoding() {
         (PartKind::Boothook, "text/cloud-boothook")
     );
     assert_eq!(parts[2].kind, PartKind::IncludeUrl);
-    assert_eq!(
-        (parts[3].kind, parts[3].bytes.as_slice()),
-        (PartKind::Unknown, &b"not gzip"[..])
-    );
-    assert!(
-        parts[3]
-            .notes
-            .contains(&"cloud-init drops the part".to_owned())
-    );
+    assert_eq!((parts[3].kind, parts[3].bytes.as_slice()), (PartKind::Unknown, &b"not gzip"[..]));
+    assert!(parts[3].notes.contains(&"cloud-init drops the part".to_owned()));
     assert_eq!(parts[4].bytes, b"A=");
-    assert_eq!(
-        parts[4].notes,
-        ["damaged base64: left as it is, without its line ends"]
-    );
+    assert_eq!(parts[4].notes, ["damaged base64: left as it is, without its line ends"]);
     assert_eq!(parts[5].notes.len(), 2, "{:?}", parts[5].notes);
 }
 
@@ -181,11 +157,7 @@ fn layers_beyond_cloud_inits_are_undone_and_named() {
     let twice = gzip(&gzip(b"#!/bin/sh\n"));
     let (parts, _) = take_apart(&twice, &Bounds::default());
     assert_eq!(parts[0].encodings, ["gzip", "gzip"]);
-    assert!(
-        parts[0].notes[0].contains("cloud-init stops before it"),
-        "{:?}",
-        parts[0].notes
-    );
+    assert!(parts[0].notes[0].contains("cloud-init stops before it"), "{:?}", parts[0].notes);
     let deep = (0..50).fold(b"#!/bin/sh\n".to_vec(), |text, _| gzip(&text));
     let (parts, summary) = take_apart(&deep, &Bounds::default());
     assert_eq!(parts[0].encodings.len(), Bounds::default().layers);
@@ -193,36 +165,23 @@ fn layers_beyond_cloud_inits_are_undone_and_named() {
     let damaged = &gzip(b"#!/bin/sh\n")[..12];
     let (parts, _) = take_apart(damaged, &Bounds::default());
     assert_eq!(parts[0].bytes, damaged);
-    assert!(
-        parts[0]
-            .notes
-            .contains(&"cloud-init takes the bytes as they are".to_owned())
-    );
+    assert!(parts[0].notes.contains(&"cloud-init takes the bytes as they are".to_owned()));
 }
 
 #[test]
 fn bombs_share_one_bound() {
-    let bounds = Bounds {
-        output_bytes: 1 << 20,
-        ..Bounds::default()
-    };
+    let bounds = Bounds { output_bytes: 1 << 20, ..Bounds::default() };
     let (parts, summary) = take_apart(&gzip(&vec![b'#'; 20 << 20]), &bounds);
     assert_eq!(parts[0].bytes.len(), 1 << 20);
-    assert!(
-        parts[0].notes[0].starts_with("gzip bomb"),
-        "{:?}",
-        parts[0].notes
-    );
+    assert!(parts[0].notes[0].starts_with("gzip bomb"), "{:?}", parts[0].notes);
     assert!(summary.bounded);
 
     let bomb = STANDARD.encode(gzip(&vec![b'#'; 700 << 10]));
     let part = format!(
         "--B\nContent-Type: application/gzip\nContent-Transfer-Encoding: base64\n\n{bomb}\n"
     );
-    let text = format!(
-        "MIME-Version: 1\nContent-Type: multipart/x; boundary=B\n\n{}",
-        part.repeat(20)
-    );
+    let text =
+        format!("MIME-Version: 1\nContent-Type: multipart/x; boundary=B\n\n{}", part.repeat(20));
     let (parts, summary) = take_apart(text.as_bytes(), &bounds);
     assert_eq!(parts.len(), 20);
     assert_eq!(summary.part_bytes, 1 << 20);

@@ -81,23 +81,14 @@ pub fn by_beginning(payload: &[u8]) -> Option<&'static str> {
 
 /// True where cloud-init unpacks the part before it looks at it.
 pub fn is_gzip_type(media_type: &[u8]) -> bool {
-    GZIP_TYPES
-        .iter()
-        .any(|known| known.as_bytes() == media_type)
+    GZIP_TYPES.iter().any(|known| known.as_bytes() == media_type)
 }
 
 /// The media type by which cloud-init handles the part: the declared one, except where that is
 /// plain text, a shell script, absent or not to be trusted and the payload says otherwise.
 pub fn effective(media_type: &[u8], payload: &[u8]) -> Vec<u8> {
-    let doubted: [&[u8]; 3] = [
-        b"text/plain",
-        b"text/x-not-multipart",
-        b"text/x-shellscript",
-    ];
-    let found = doubted
-        .contains(&media_type)
-        .then(|| by_beginning(payload))
-        .flatten();
+    let doubted: [&[u8]; 3] = [b"text/plain", b"text/x-not-multipart", b"text/x-shellscript"];
+    let found = doubted.contains(&media_type).then(|| by_beginning(payload)).flatten();
     found.map_or_else(|| media_type.to_vec(), |found| found.as_bytes().to_vec())
 }
 
@@ -162,19 +153,12 @@ mod tests {
     fn every_beginning_is_found_before_a_shorter_one() {
         for (beginning, media_type) in BEGINNINGS {
             let text = format!(" \n\t{}\nrest", beginning.to_uppercase());
-            assert_eq!(
-                by_beginning(text.as_bytes()),
-                Some(*media_type),
-                "{beginning}"
-            );
+            assert_eq!(by_beginning(text.as_bytes()), Some(*media_type), "{beginning}");
         }
         assert!(BEGINNINGS.is_sorted_by_key(|(beginning, _)| std::cmp::Reverse(beginning.len())));
         assert_eq!(by_beginning(b"echo hi"), None);
         assert_eq!(by_beginning("\u{feff}#!/bin/sh".as_bytes()), None);
-        assert_eq!(
-            by_beginning("\u{a0}#!/bin/sh".as_bytes()),
-            Some("text/x-shellscript")
-        );
+        assert_eq!(by_beginning("\u{a0}#!/bin/sh".as_bytes()), Some("text/x-shellscript"));
         assert_eq!(by_beginning(b"#!/bin/sh \xff"), Some("text/x-shellscript"));
     }
 
@@ -184,16 +168,10 @@ mod tests {
             String::from_utf8(effective(media.as_bytes(), text.as_bytes())).unwrap()
         };
         assert_eq!(of("text/plain", "#cloud-config\n"), "text/cloud-config");
-        assert_eq!(
-            of("text/x-shellscript", "#cloud-config\n"),
-            "text/cloud-config"
-        );
+        assert_eq!(of("text/x-shellscript", "#cloud-config\n"), "text/cloud-config");
         assert_eq!(of("text/x-shellscript", "echo"), "text/x-shellscript");
         assert_eq!(of("text/cloud-config", "#!/bin/sh"), "text/cloud-config");
-        assert_eq!(
-            of("application/octet-stream", "#!/bin/sh"),
-            "application/octet-stream"
-        );
+        assert_eq!(of("application/octet-stream", "#!/bin/sh"), "application/octet-stream");
     }
 
     #[test]
@@ -202,13 +180,8 @@ mod tests {
             #Include http://c\n#include #x\nfile:///etc/shadow";
         let (urls, total) = include_urls(text);
         let urls: Vec<&[u8]> = urls.iter().map(RawBytes::as_bytes).collect();
-        let expected: [&[u8]; 5] = [
-            b"http://a/1",
-            b"http://b/2",
-            b"#not-a-comment",
-            b"http://c",
-            b"file:///etc/shadow",
-        ];
+        let expected: [&[u8]; 5] =
+            [b"http://a/1", b"http://b/2", b"#not-a-comment", b"http://c", b"file:///etc/shadow"];
         assert_eq!(urls, expected);
         assert_eq!(total, 5);
         let many = "#include\n".to_owned() + &"u\n".repeat(1000);
@@ -219,10 +192,7 @@ mod tests {
     #[test]
     fn a_template_tells_what_it_becomes() {
         let text = b"## template: jinja\n#cloud-config\nruncmd: [{{ x }}]";
-        assert_eq!(
-            kind(&effective(b"text/x-not-multipart", text)),
-            PartKind::Jinja
-        );
+        assert_eq!(kind(&effective(b"text/x-not-multipart", text)), PartKind::Jinja);
         assert_eq!(template_of(text), Some("text/cloud-config"));
     }
 

@@ -78,21 +78,11 @@ impl CustodyLog {
         signer: Arc<Signer>,
         mut visit: impl FnMut(u64, &[u8]) -> Result<(), String>,
     ) -> Result<Opened, StoreError> {
-        let key = VerifierKey {
-            name: origin.clone(),
-            public_key: signer.public_key(),
-        };
+        let key = VerifierKey { name: origin.clone(), public_key: signer.public_key() };
         let head = read_checkpoint(dir, &key)?.1;
         let path = dir.join(ENTRIES);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .context("open", &path)?;
-        let broken = |index, why: &str| StoreError::CustodyBroken {
-            index,
-            why: why.to_owned(),
-        };
+        let file = OpenOptions::new().read(true).write(true).open(&path).context("open", &path)?;
+        let broken = |index, why: &str| StoreError::CustodyBroken { index, why: why.to_owned() };
         let mut lines = BufReader::with_capacity(1 << 20, &file);
         let (mut tree, mut length, mut line) = (Tree::default(), 0u64, Vec::new());
         check_head(&tree, &head)?;
@@ -124,16 +114,8 @@ impl CustodyLog {
         if tail.cut_bytes > 0 {
             disk::cut(&file, length, &path)?;
         }
-        let log = Self {
-            dir: dir.to_owned(),
-            path,
-            file,
-            length,
-            tree,
-            origin,
-            signer,
-            poisoned: false,
-        };
+        let log =
+            Self { dir: dir.to_owned(), path, file, length, tree, origin, signer, poisoned: false };
         Ok(Opened { log, tail })
     }
 
@@ -202,16 +184,8 @@ impl CustodyLog {
     }
 
     fn write_checkpoint(&self, tree: &Tree) -> Result<(), Replace> {
-        let head = Checkpoint {
-            origin: self.origin.clone(),
-            size: tree.size(),
-            root: tree.root(),
-        };
-        disk::replace(
-            &self.dir,
-            CHECKPOINT,
-            note::sign(&self.signer, &head).as_bytes(),
-        )
+        let head = Checkpoint { origin: self.origin.clone(), size: tree.size(), root: tree.root() };
+        disk::replace(&self.dir, CHECKPOINT, note::sign(&self.signer, &head).as_bytes())
     }
 }
 
@@ -240,7 +214,5 @@ pub(super) fn check_head(tree: &Tree, head: &Checkpoint) -> Result<(), StoreErro
 
 /// Reads a line with its newline, at most one entry's bytes and one more.
 pub(super) fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<u64> {
-    from.take(ENTRY_BYTES as u64 + 1)
-        .read_until(b'\n', line)
-        .map(|read| read as u64)
+    from.take(ENTRY_BYTES as u64 + 1).read_until(b'\n', line).map(|read| read as u64)
 }

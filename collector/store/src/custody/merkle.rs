@@ -208,11 +208,7 @@ mod tests {
             [] => Sha256Digest::of(b""),
             [one] => Sha256Digest::of(&[&[0], one.as_slice()].concat()),
             more => {
-                let k = (1..)
-                    .map(|n| 1 << n)
-                    .take_while(|k| *k < more.len())
-                    .last()
-                    .unwrap_or(1);
+                let k = (1..).map(|n| 1 << n).take_while(|k| *k < more.len()).last().unwrap_or(1);
                 let (left, right) = (defined(&more[..k]), defined(&more[k..]));
                 let both = [&[1], left.as_bytes().as_slice(), right.as_bytes()].concat();
                 Sha256Digest::of(&both)
@@ -247,19 +243,12 @@ mod tests {
             let (tree, n) = (&leaves[..size], size as u64);
             let top = root(tree);
             assert_eq!(top, defined(&entries[..size]));
-            for index in 0..size {
+            for (index, leaf) in tree.iter().enumerate() {
                 let proof = inclusion_proof(tree, index).unwrap();
-                let check =
-                    |i: usize, n, p: &[_]| verify_inclusion(i as u64, n, &leaves[index], p, &top);
+                let check = |i: usize, n, p: &[_]| verify_inclusion(i as u64, n, leaf, p, &top);
                 assert!(check(index, n, &proof));
                 assert!(!check(index + 1, n, &proof));
-                assert!(!verify_inclusion(
-                    index as u64,
-                    n,
-                    &flip(&leaves[index]),
-                    &proof,
-                    &top
-                ));
+                assert!(!verify_inclusion(index as u64, n, &flip(leaf), &proof, &top));
                 for at in 0..proof.len() {
                     let mut bad = proof.clone();
                     bad[at] = flip(&bad[at]);
@@ -271,28 +260,10 @@ mod tests {
                 let proof = consistency_proof(tree, old).unwrap();
                 let before = root(&tree[..old]);
                 assert!(verify_consistency(old as u64, &before, n, &top, &proof));
-                assert!(!verify_consistency(
-                    old as u64,
-                    &flip(&before),
-                    n,
-                    &top,
-                    &proof
-                ));
-                assert!(!verify_consistency(
-                    old as u64,
-                    &before,
-                    n,
-                    &flip(&top),
-                    &proof
-                ));
+                assert!(!verify_consistency(old as u64, &flip(&before), n, &top, &proof));
+                assert!(!verify_consistency(old as u64, &before, n, &flip(&top), &proof));
                 for at in 0..proof.len() {
-                    assert!(!verify_consistency(
-                        old as u64,
-                        &before,
-                        n,
-                        &top,
-                        &proof[..at]
-                    ));
+                    assert!(!verify_consistency(old as u64, &before, n, &top, &proof[..at]));
                 }
             }
             assert!(inclusion_proof(tree, size).is_none());

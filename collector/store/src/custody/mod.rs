@@ -32,8 +32,5 @@ pub fn origin(case: &CaseId) -> String {
 
 /// The public key that a case's checkpoints verify with.
 pub fn verifier_key(signer: &Signer, case: &CaseId) -> VerifierKey {
-    VerifierKey {
-        name: origin(case),
-        public_key: signer.public_key(),
-    }
+    VerifierKey { name: origin(case), public_key: signer.public_key() }
 }

@@ -43,12 +43,7 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     fn body(&self) -> String {
-        format!(
-            "{}\n{}\n{}\n",
-            self.origin,
-            self.size,
-            STANDARD.encode(self.root.as_bytes())
-        )
+        format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root.as_bytes()))
     }
 }
 
@@ -64,13 +59,7 @@ pub struct VerifierKey {
 impl VerifierKey {
     /// The first four bytes of SHA-256(name, newline, type byte, key).
     pub fn hash(&self) -> [u8; 4] {
-        let text = [
-            self.name.as_bytes(),
-            b"\n",
-            &[ED25519_NOTE],
-            &self.public_key,
-        ]
-        .concat();
+        let text = [self.name.as_bytes(), b"\n", &[ED25519_NOTE], &self.public_key].concat();
         let [a, b, c, d, ..] = *Sha256Digest::of(&text).as_bytes();
         [a, b, c, d]
     }
@@ -94,18 +83,13 @@ impl FromStr for VerifierKey {
         if !is_name(name) {
             return Err(NoteError::Key("its name is empty or has a space"));
         }
-        let key = STANDARD
-            .decode(key)
-            .map_err(|_| NoteError::Key("it is not base64"))?;
+        let key = STANDARD.decode(key).map_err(|_| NoteError::Key("it is not base64"))?;
         let public_key = match key.split_first() {
             Some((&ED25519_NOTE, rest)) => rest.try_into().ok(),
             _ => None,
         };
         let public_key = public_key.ok_or(NoteError::Key("it is not an Ed25519 key"))?;
-        let key = Self {
-            name: name.to_owned(),
-            public_key,
-        };
+        let key = Self { name: name.to_owned(), public_key };
         if key.to_string() != text {
             return Err(NoteError::Key("its hash does not fit"));
         }
@@ -119,10 +103,7 @@ fn is_name(name: &str) -> bool {
 
 /// The signed checkpoint of a log, ready for its file.
 pub fn sign(signer: &Signer, checkpoint: &Checkpoint) -> String {
-    let key = VerifierKey {
-        name: checkpoint.origin.clone(),
-        public_key: signer.public_key(),
-    };
+    let key = VerifierKey { name: checkpoint.origin.clone(), public_key: signer.public_key() };
     let body = checkpoint.body();
     let signature = signer.sign(body.as_bytes());
     write_note(&body, &key, &signature)
@@ -130,11 +111,7 @@ pub fn sign(signer: &Signer, checkpoint: &Checkpoint) -> String {
 
 fn write_note(body: &str, key: &VerifierKey, signature: &[u8]) -> String {
     let signed = [key.hash().as_slice(), signature].concat();
-    format!(
-        "{body}\n\u{2014} {} {}\n",
-        key.name,
-        STANDARD.encode(signed)
-    )
+    format!("{body}\n\u{2014} {} {}\n", key.name, STANDARD.encode(signed))
 }
 
 /// The checkpoint in a note, when this key signed it and nothing about the text is unusual.
@@ -148,9 +125,7 @@ pub fn verify(text: &[u8], key: &VerifierKey) -> Result<Checkpoint, NoteError> {
     let mut line = || lines.next().ok_or(form("too short"));
     let (origin, size, root, empty, signature) = (line()?, line()?, line()?, line()?, line()?);
     let size = size.parse().map_err(|_| form("the size is not a number"))?;
-    let root = STANDARD
-        .decode(root)
-        .map_err(|_| form("the root is not base64"))?;
+    let root = STANDARD.decode(root).map_err(|_| form("the root is not base64"))?;
     let root =
         Sha256Digest::try_from(root.as_slice()).map_err(|_| form("the root has not 32 bytes"))?;
     if !empty.is_empty() || lines.next().is_some() {
@@ -160,20 +135,12 @@ pub fn verify(text: &[u8], key: &VerifierKey) -> Result<Checkpoint, NoteError> {
         .strip_prefix("\u{2014} ")
         .and_then(|line| line.split_once(' '))
         .ok_or(form("no signature line"))?;
-    let signed = STANDARD
-        .decode(signature)
-        .map_err(|_| form("the signature is not base64"))?;
-    let (hash, signature) = signed
-        .split_at_checked(4)
-        .ok_or(form("the signature is too short"))?;
+    let signed = STANDARD.decode(signature).map_err(|_| form("the signature is not base64"))?;
+    let (hash, signature) = signed.split_at_checked(4).ok_or(form("the signature is too short"))?;
     if name != key.name || origin != key.name || hash != key.hash() {
         return Err(NoteError::OtherKey);
     }
-    let checkpoint = Checkpoint {
-        origin: origin.to_owned(),
-        size,
-        root,
-    };
+    let checkpoint = Checkpoint { origin: origin.to_owned(), size, root };
     let body = checkpoint.body();
     if write_note(&body, key, signature).as_bytes() != text {
         return Err(form("it would be written otherwise"));
@@ -192,10 +159,8 @@ mod tests {
     fn signer() -> (Signer, VerifierKey) {
         let dir = tempfile::tempdir().unwrap();
         let signer = Signer::open_or_create(&dir.path().join("k")).unwrap();
-        let key = VerifierKey {
-            name: "cleanroom/case/c-1".to_owned(),
-            public_key: signer.public_key(),
-        };
+        let key =
+            VerifierKey { name: "cleanroom/case/c-1".to_owned(), public_key: signer.public_key() };
         (signer, key)
     }
 
@@ -246,14 +211,8 @@ mod tests {
         assert!(verify(format!("{text}{line}\n").as_bytes(), &key).is_err());
         let (_, other) = self::signer();
         assert_eq!(verify(text.as_bytes(), &other), Err(NoteError::OtherKey));
-        let elsewhere = VerifierKey {
-            name: "cleanroom/case/c-2".to_owned(),
-            ..key.clone()
-        };
-        assert_eq!(
-            verify(text.as_bytes(), &elsewhere),
-            Err(NoteError::OtherKey)
-        );
+        let elsewhere = VerifierKey { name: "cleanroom/case/c-2".to_owned(), ..key.clone() };
+        assert_eq!(verify(text.as_bytes(), &elsewhere), Err(NoteError::OtherKey));
         let wrong = key.to_string().replace("c-1", "c-2");
         assert!(wrong.parse::<VerifierKey>().is_err());
     }

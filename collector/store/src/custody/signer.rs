@@ -9,9 +9,8 @@ use ring::{
 use std::{fs, io, io::Write, path::Path};
 
 /// SubjectPublicKeyInfo of an Ed25519 key up to the key's 32 bytes (RFC 8410, section 4).
-const SPKI_PREFIX: [u8; 12] = [
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
+const SPKI_PREFIX: [u8; 12] =
+    [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// An Ed25519 key that signs.
 pub struct Signer(Ed25519KeyPair);
@@ -38,8 +37,7 @@ impl Signer {
         let temporary = path.with_extension(format!("{}.new", std::process::id()));
         disk::remove(&temporary)?;
         let mut file = disk::create_new(&temporary, 0o600).context("make", &temporary)?;
-        file.write_all(document.as_ref())
-            .context("write", &temporary)?;
+        file.write_all(document.as_ref()).context("write", &temporary)?;
         file.sync_all().context("sync", &temporary)?;
         disk::publish(&temporary, path)?;
         disk::remove(&temporary)?;
@@ -79,17 +77,12 @@ impl std::fmt::Debug for Signer {
 /// An Ed25519 public key as PEM SubjectPublicKeyInfo (RFC 8410).
 pub fn spki_pem(public_key: &[u8; 32]) -> String {
     let der = [SPKI_PREFIX.as_slice(), public_key].concat();
-    format!(
-        "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-        STANDARD.encode(der)
-    )
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
 }
 
 /// True when `signature` is that key's Ed25519 signature over the bytes.
 pub fn verify_signature(public_key: &[u8; 32], bytes: &[u8], signature: &[u8]) -> bool {
-    UnparsedPublicKey::new(&ED25519, public_key)
-        .verify(bytes, signature)
-        .is_ok()
+    UnparsedPublicKey::new(&ED25519, public_key).verify(bytes, signature).is_ok()
 }
 
 #[cfg(test)]
@@ -104,17 +97,11 @@ mod tests {
         let first = Signer::open_or_create(&path).unwrap();
         let again = Signer::open_or_create(&path).unwrap();
         assert_eq!(first.public_key(), again.public_key());
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let signature = first.sign(b"text");
         assert!(verify_signature(&again.public_key(), b"text", &signature));
         assert!(!verify_signature(&again.public_key(), b"texT", &signature));
         fs::write(&path, "junk").unwrap();
-        assert!(matches!(
-            Signer::open_or_create(&path),
-            Err(StoreError::BadFile { .. })
-        ));
+        assert!(matches!(Signer::open_or_create(&path), Err(StoreError::BadFile { .. })));
     }
 }

@@ -57,10 +57,7 @@ impl<S: FnMut(&str, &[u8]) -> Result<(), StoreError>> Tiler<S> {
             if at.hashes.len() < WIDTH {
                 break;
             }
-            (self.sink)(
-                &path(&level.to_string(), at.tiles, WIDTH),
-                &at.hashes.bytes(),
-            )?;
+            (self.sink)(&path(&level.to_string(), at.tiles, WIDTH), &at.hashes.bytes())?;
             hash = merkle::root(&at.hashes);
             at.hashes.clear();
             at.tiles += 1;
@@ -99,11 +96,7 @@ fn path(level: &str, mut number: u64, width: usize) -> String {
         number /= 1000;
         groups = format!("x{:03}/{groups}", number % 1000);
     }
-    let partial = if width < WIDTH {
-        format!(".p/{width}")
-    } else {
-        String::new()
-    };
+    let partial = if width < WIDTH { format!(".p/{width}") } else { String::new() };
     format!("tile/{level}/{groups}{partial}")
 }
 
@@ -112,13 +105,7 @@ pub fn for_each_tile(
     entries: impl IntoIterator<Item = Result<Vec<u8>, StoreError>>,
     sink: impl FnMut(&str, &[u8]) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let mut tiler = Tiler {
-        sink,
-        bundle: Vec::new(),
-        bundled: 0,
-        bundles: 0,
-        levels: Vec::new(),
-    };
+    let mut tiler = Tiler { sink, bundle: Vec::new(), bundled: 0, bundles: 0, levels: Vec::new() };
     for entry in entries {
         tiler.push(&entry?)?;
     }
@@ -151,9 +138,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn tiles(count: usize) -> (Vec<Vec<u8>>, BTreeMap<String, Vec<u8>>) {
-        let entries: Vec<_> = (0..count)
-            .map(|n| format!("entry {n}").into_bytes())
-            .collect();
+        let entries: Vec<_> = (0..count).map(|n| format!("entry {n}").into_bytes()).collect();
         let mut map = BTreeMap::new();
         for_each_tile(entries.iter().cloned().map(Ok), |path, bytes| {
             assert!(map.insert(path.to_owned(), bytes.to_vec()).is_none());

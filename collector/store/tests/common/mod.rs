@@ -9,11 +9,7 @@ use cleanroom_store::{Case, CaseDraft, CaseReader, Entry, Session, SessionOpen, 
 use std::{collections::BTreeMap, fs, io::Read, path::Path};
 
 pub fn tool() -> Tool {
-    Tool {
-        name: "cleanroom".into(),
-        version: "0".into(),
-        sha256: Sha256Digest::of(b"tool"),
-    }
+    Tool { name: "cleanroom".into(), version: "0".into(), sha256: Sha256Digest::of(b"tool") }
 }
 
 pub fn id() -> CaseId {
@@ -44,10 +40,7 @@ pub fn opening(host: &str, incarnation: &str) -> SessionOpen {
         host: host.parse::<HostId>().unwrap(),
         session: "s-1".parse::<SessionId>().unwrap(),
         incarnation: incarnation.into(),
-        agent: Tool {
-            name: "cleanroom-agent".into(),
-            ..tool()
-        },
+        agent: Tool { name: "cleanroom-agent".into(), ..tool() },
         host_facts: serde_json::Map::new(),
         peer: format!("spiffe://cleanroom/{host}"),
     }
@@ -109,11 +102,7 @@ pub fn verified(reader: &CaseReader) -> Vec<(Vec<u8>, Vec<u8>)> {
             assert!(item.seq > last);
             last = item.seq;
             let mut bytes = Vec::new();
-            reader
-                .open_blob(&item.seal.sha256)
-                .unwrap()
-                .read_to_end(&mut bytes)
-                .unwrap();
+            reader.open_blob(&item.seal.sha256).unwrap().read_to_end(&mut bytes).unwrap();
             let mut hasher = Hasher::default();
             hasher.update(&bytes);
             assert_eq!(hasher.finish(), item.seal.sha256);
@@ -126,15 +115,8 @@ pub fn verified(reader: &CaseReader) -> Vec<(Vec<u8>, Vec<u8>)> {
             items.push((item.header.name.0, bytes));
         }
     }
-    let received = entries
-        .iter()
-        .filter(|entry| entry.kind == "item.received")
-        .count();
-    assert_eq!(
-        received,
-        items.len(),
-        "each item.received stands for one listed item"
-    );
+    let received = entries.iter().filter(|entry| entry.kind == "item.received").count();
+    assert_eq!(received, items.len(), "each item.received stands for one listed item");
     items
 }
 
@@ -154,10 +136,7 @@ pub fn entries(reader: &CaseReader) -> Vec<Entry> {
 }
 
 pub fn kinds(reader: &CaseReader) -> Vec<String> {
-    entries(reader)
-        .into_iter()
-        .map(|entry| entry.kind)
-        .collect()
+    entries(reader).into_iter().map(|entry| entry.kind).collect()
 }
 
 /// A copy of a folder as a crash would leave it.

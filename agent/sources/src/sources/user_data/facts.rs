@@ -63,9 +63,8 @@ pub(super) fn cloud_init(
         let target = target.trim_ascii_end();
         target.rsplit(|&b| b == b'/').find(|part| !part.is_empty())
     });
-    let instance_id = linked_id
-        .map(RawBytes::from)
-        .or_else(|| line("/var/lib/cloud/data/instance-id"));
+    let instance_id =
+        linked_id.map(RawBytes::from).or_else(|| line("/var/lib/cloud/data/instance-id"));
 
     let mut previous = known_ids(host, out);
     previous.extend(line("/var/lib/cloud/data/previous-instance-id"));
@@ -85,10 +84,7 @@ pub(super) fn cloud_init(
         datasource: line("/var/lib/cloud/instance/datasource"),
         previous_datasource: line("/var/lib/cloud/data/previous-datasource"),
         boot_finished: line(finished),
-        boot_finished_time: host
-            .open(finished.as_bytes())
-            .ok()
-            .map(|opened| opened.meta.modified),
+        boot_finished_time: host.open(finished.as_bytes()).ok().map(|opened| opened.meta.modified),
         errors: errors(host),
         user_data_texts: parts.texts() as u64,
         imds_state: imds.state,
@@ -122,13 +118,7 @@ fn errors(host: &Host) -> Vec<String> {
     };
     let errors = parse().unwrap_or_default();
     let texts = errors.iter().take(MAX_LISTED);
-    texts
-        .map(|error| {
-            error
-                .as_str()
-                .map_or_else(|| error.to_string(), str::to_owned)
-        })
-        .collect()
+    texts.map(|error| error.as_str().map_or_else(|| error.to_string(), str::to_owned)).collect()
 }
 
 /// True where firmware or hypervisor name EC2 (EC2 User Guide, "Detect whether a host is an EC2

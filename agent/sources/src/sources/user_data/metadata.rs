@@ -37,10 +37,7 @@ pub(super) fn collect(
     parts: &mut Parts,
     out: &mut Emitter<'_>,
 ) -> Result<ImdsFacts, SinkClosed> {
-    let mut facts = ImdsFacts {
-        state: "answered",
-        ..ImdsFacts::default()
-    };
+    let mut facts = ImdsFacts { state: "answered", ..ImdsFacts::default() };
     if let Some(bytes) = ask(imds, USER_DATA, MAX_USER_DATA, out) {
         emit(USER_DATA, &[("sensitive", "true")], &bytes, &mut facts, out)?;
         let cut = bytes.len() > TEXT_BYTES;
@@ -112,9 +109,7 @@ enum Entry {
 /// What a listing names. A line that ends in `/` is a listing itself; below `public-keys/` a line
 /// is `INDEX=NAME` and the path goes by the index; below `security-credentials/` stand secrets.
 fn entries(directory: &str, listing: &[u8]) -> Vec<Entry> {
-    let secret = directory
-        .split('/')
-        .any(|part| part.eq_ignore_ascii_case("security-credentials"));
+    let secret = directory.split('/').any(|part| part.eq_ignore_ascii_case("security-credentials"));
     let keys = directory.ends_with("/public-keys/");
     let to_entry = |line: &[u8]| {
         let text = std::str::from_utf8(line).ok().filter(|text| is_name(text));
@@ -182,17 +177,9 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert_eq!(entries("/x/public-keys/", b"0=my key"), [odd(b"0=my key")]);
-        assert_eq!(
-            entries("/x/public-keys/", b"0=my-key"),
-            [ask("/x/public-keys/0/")]
-        );
+        assert_eq!(entries("/x/public-keys/", b"0=my-key"), [ask("/x/public-keys/0/")]);
         let secret = entries("/x/iam/security-credentials/", b"role\ndeep/");
-        assert!(
-            secret
-                .iter()
-                .all(|entry| matches!(entry, Entry::Redacted(_))),
-            "{secret:?}"
-        );
+        assert!(secret.iter().all(|entry| matches!(entry, Entry::Redacted(_))), "{secret:?}");
     }
 
     proptest! {

@@ -64,11 +64,7 @@ impl Parts {
         let room = MAX_BYTES.saturating_sub(self.bytes);
         let more = MAX_PARTS.saturating_sub(self.records.len());
         if self.texts >= MAX_TEXTS || room < bytes.len() as u64 || more == 0 {
-            out.gap(
-                "decode",
-                path,
-                "too much user data: this text was not taken apart",
-            );
+            out.gap("decode", path, "too much user data: this text was not taken apart");
             return Ok(false);
         }
         self.texts += 1;
@@ -87,10 +83,7 @@ impl Parts {
             stands_for_others |= matches!(part.kind, PartKind::IncludeUrl | PartKind::Archive);
             let mut notes = part.notes;
             if cut {
-                notes.push(format!(
-                    "only the first {} bytes were taken apart",
-                    bytes.len()
-                ));
+                notes.push(format!("only the first {} bytes were taken apart", bytes.len()));
             }
             records.push(PartRecord {
                 path: path.into(),
@@ -115,19 +108,13 @@ impl Parts {
             out.gap("decode", path, &reason);
         }
         if summary.bounded {
-            out.gap(
-                "decode",
-                path,
-                "beyond the bounds of decoding: see the notes of its parts",
-            );
+            out.gap("decode", path, "beyond the bounds of decoding: see the notes of its parts");
         }
         Ok(stands_for_others)
     }
 
     /// The records of all parts.
     pub(super) fn emit_records(&self, out: &mut Emitter<'_>) -> Result<(), SinkClosed> {
-        self.records
-            .iter()
-            .try_for_each(|record| out.record("user-data-parts", record))
+        self.records.iter().try_for_each(|record| out.record("user-data-parts", record))
     }
 }

@@ -26,58 +26,22 @@ fn tree() -> tempfile::TempDir {
     let at = root.path();
     let now = "var/lib/cloud/instances/i-0now";
     write(at, &format!("{now}/user-data.txt"), SEED);
-    write(
-        at,
-        &format!("{now}/user-data.txt.i"),
-        b"MIME-Version: 1.0\n\nprocessed",
-    );
-    write(
-        at,
-        &format!("{now}/vendor-data.txt"),
-        b"#include\nhttp://vendor.example/x\n",
-    );
-    write(
-        at,
-        &format!("{now}/vendor-data.txt.i"),
-        b"MIME-Version: 1.0\n\n#!/bin/sh\nvendor",
-    );
+    write(at, &format!("{now}/user-data.txt.i"), b"MIME-Version: 1.0\n\nprocessed");
+    write(at, &format!("{now}/vendor-data.txt"), b"#include\nhttp://vendor.example/x\n");
+    write(at, &format!("{now}/vendor-data.txt.i"), b"MIME-Version: 1.0\n\n#!/bin/sh\nvendor");
     write(at, &format!("{now}/obj.pkl"), b"\x80\x04cos\nsystem\n");
-    write(
-        at,
-        &format!("{now}/boot-finished"),
-        b"12.3 - date - v. 22.4.2\n",
-    );
+    write(at, &format!("{now}/boot-finished"), b"12.3 - date - v. 22.4.2\n");
     write(at, &format!("{now}/datasource"), b"DataSourceEc2Local: x\n");
     write(at, &format!("{now}/scripts/part-001"), b"#!/bin/sh\n");
-    write(
-        at,
-        "var/lib/cloud/instances/i-0old/user-data.txt",
-        b"#!/bin/sh\necho old\n",
-    );
-    write(
-        at,
-        "var/lib/cloud/data/previous-instance-id",
-        b"NO_PREVIOUS_INSTANCE_ID\n",
-    );
-    write(
-        at,
-        "var/lib/cloud/scripts/per-boot/persist.sh",
-        b"#!/bin/sh\n",
-    );
+    write(at, "var/lib/cloud/instances/i-0old/user-data.txt", b"#!/bin/sh\necho old\n");
+    write(at, "var/lib/cloud/data/previous-instance-id", b"NO_PREVIOUS_INSTANCE_ID\n");
+    write(at, "var/lib/cloud/scripts/per-boot/persist.sh", b"#!/bin/sh\n");
     write(at, "run/cloud-init/instance-data-sensitive.json", b"{}");
-    write(
-        at,
-        "run/cloud-init/result.json",
-        br#"{"v1":{"errors":["a failed"]}}"#,
-    );
+    write(at, "run/cloud-init/result.json", br#"{"v1":{"errors":["a failed"]}}"#);
     write(at, "etc/cloud/cloud.cfg.d/99.cfg", b"x: y\n");
     write(at, "var/log/cloud-init-output.log", b"out\n");
     write(at, "var/log/other.log", b"no\n");
-    symlink(
-        "/var/lib/cloud/instances/i-0now",
-        at.join("var/lib/cloud/instance"),
-    )
-    .unwrap();
+    symlink("/var/lib/cloud/instances/i-0now", at.join("var/lib/cloud/instance")).unwrap();
     root
 }
 
@@ -125,19 +89,13 @@ fn a_host_as_cloud_init_leaves_it() {
     let parts = parts_of(&sink, path);
     assert_eq!(parts.len(), 2);
     assert_eq!(parts[0]["type"], "cloud-config");
-    assert_eq!(
-        parts[0]["content_type"],
-        "text/cloud-config; charset=\"us-ascii\""
-    );
+    assert_eq!(parts[0]["content_type"], "text/cloud-config; charset=\"us-ascii\"");
     assert_eq!(parts[1]["type"], "x-shellscript");
     assert_eq!(parts[1]["filename"], "userdata.txt");
     assert_eq!(parts[1]["notes"], serde_json::json!(["unclosed boundary"]));
     for part in &parts {
         let name = part["item_name"].as_str().unwrap();
-        assert_eq!(
-            name,
-            format!("user-data/{path}#{}", part["part"].as_str().unwrap())
-        );
+        assert_eq!(name, format!("user-data/{path}#{}", part["part"].as_str().unwrap()));
         let bytes = item(&sink, ItemKind::Raw, name).unwrap();
         assert_eq!(part["sha256"], Sha256Digest::of(bytes).to_string());
         assert_eq!(part["size_bytes"], bytes.len());
@@ -146,14 +104,8 @@ fn a_host_as_cloud_init_leaves_it() {
     // What cloud-init made of an include is looked into, what it made of the seed is not.
     let vendor = "/var/lib/cloud/instances/i-0now/vendor-data.txt";
     let include = &parts_of(&sink, vendor)[0];
-    assert_eq!(
-        include["urls"],
-        serde_json::json!(["http://vendor.example/x"])
-    );
-    assert_eq!(
-        parts_of(&sink, &format!("{vendor}.i"))[0]["type"],
-        "x-shellscript"
-    );
+    assert_eq!(include["urls"], serde_json::json!(["http://vendor.example/x"]));
+    assert_eq!(parts_of(&sink, &format!("{vendor}.i"))[0]["type"], "x-shellscript");
     assert_eq!(parts_of(&sink, &format!("{path}.i")).len(), 0);
 
     let old = "/var/lib/cloud/instances/i-0old/user-data.txt";
@@ -161,21 +113,11 @@ fn a_host_as_cloud_init_leaves_it() {
     assert!(item(&sink, ItemKind::File, "/etc/cloud/cloud.cfg.d/99.cfg").is_some());
     assert!(item(&sink, ItemKind::File, "/var/log/cloud-init-output.log").is_some());
     assert!(item(&sink, ItemKind::File, "/var/log/other.log").is_none());
-    assert!(
-        item(
-            &sink,
-            ItemKind::File,
-            "/var/lib/cloud/instances/i-0now/obj.pkl"
-        )
-        .is_some()
-    );
+    assert!(item(&sink, ItemKind::File, "/var/lib/cloud/instances/i-0now/obj.pkl").is_some());
 
     let [facts] = sink.records("cloud-init").try_into().unwrap();
     assert_eq!(facts["instance_id"], "i-0now");
-    assert_eq!(
-        facts["previous_instance_ids"],
-        serde_json::json!(["i-0old"])
-    );
+    assert_eq!(facts["previous_instance_ids"], serde_json::json!(["i-0old"]));
     assert_eq!(facts["datasource"], "DataSourceEc2Local: x");
     assert_eq!(facts["boot_finished"], "12.3 - date - v. 22.4.2");
     assert_eq!(facts["errors"], serde_json::json!(["a failed"]));
@@ -202,11 +144,7 @@ fn links_directories_and_secrets_are_marked() {
     };
     let kind = |name: &str| {
         let base = "/var/lib/cloud/scripts/per-boot";
-        header(format!("{base}{name}").as_bytes())
-            .file
-            .as_ref()
-            .unwrap()
-            .kind
+        header(format!("{base}{name}").as_bytes()).file.as_ref().unwrap().kind
     };
     assert_eq!(kind(""), FileKind::Directory);
     assert_eq!(kind("/fifo"), FileKind::Fifo);
@@ -223,9 +161,7 @@ fn links_directories_and_secrets_are_marked() {
     assert!(sensitive("/run/cloud-init/instance-data-sensitive.json"));
     assert!(sensitive("/var/lib/cloud/instances/i-0now/user-data.txt"));
     assert!(!sensitive("/etc/cloud/cloud.cfg.d/99.cfg"));
-    let Outcome::Partial(gaps) = outcome else {
-        panic!("{outcome:?}")
-    };
+    let Outcome::Partial(gaps) = outcome else { panic!("{outcome:?}") };
     let reasons: Vec<&str> = gaps.iter().map(|gap| gap.operation.as_str()).collect();
     assert_eq!(reasons, ["resolve", "follow"], "{gaps:?}");
 }
@@ -235,38 +171,20 @@ fn hostile_user_data_is_bounded_and_named() {
     let root = tempfile::tempdir().unwrap();
     let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
     bomb.write_all(&vec![b'#'; 100 << 20]).unwrap();
-    write(
-        root.path(),
-        "var/lib/cloud/instances/i-bomb/user-data.txt",
-        &bomb.finish().unwrap(),
-    );
+    write(root.path(), "var/lib/cloud/instances/i-bomb/user-data.txt", &bomb.finish().unwrap());
     let many = format!(
         "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n{}",
         "--b\n\n#!/bin/sh\n".repeat(10_000)
     );
-    write(
-        root.path(),
-        "var/lib/cloud/instances/i-many/user-data.txt",
-        many.as_bytes(),
-    );
+    write(root.path(), "var/lib/cloud/instances/i-many/user-data.txt", many.as_bytes());
     let (sink, outcome) = run(root.path());
     let bomb = &parts_of(&sink, "/var/lib/cloud/instances/i-bomb/user-data.txt")[0];
     assert_eq!(bomb["size_bytes"], 8 << 20);
-    assert!(
-        bomb["notes"][0].as_str().unwrap().starts_with("gzip bomb"),
-        "{bomb}"
-    );
+    assert!(bomb["notes"][0].as_str().unwrap().starts_with("gzip bomb"), "{bomb}");
     let many = parts_of(&sink, "/var/lib/cloud/instances/i-many/user-data.txt");
     assert_eq!(many.len(), 1000);
-    assert!(
-        many[0]["notes"][0]
-            .as_str()
-            .unwrap()
-            .contains("more than 1000 parts")
-    );
-    let Outcome::Partial(gaps) = outcome else {
-        panic!("{outcome:?}")
-    };
+    assert!(many[0]["notes"][0].as_str().unwrap().contains("more than 1000 parts"));
+    let Outcome::Partial(gaps) = outcome else { panic!("{outcome:?}") };
     assert_eq!((gaps.len(), gaps[0].count), (1, 2), "{gaps:?}");
 }
 
@@ -277,20 +195,11 @@ fn many_instances_and_deep_directories_are_bounded() {
         let path = format!("var/lib/cloud/instances/i-{n:03}/user-data.txt");
         write(root.path(), &path, b"#!/bin/sh\n");
     }
-    write(
-        root.path(),
-        &format!("etc/cloud/{}x", "d/".repeat(40)),
-        b"deep",
-    );
+    write(root.path(), &format!("etc/cloud/{}x", "d/".repeat(40)), b"deep");
     let (sink, outcome) = run(root.path());
     assert_eq!(sink.records("user-data-parts").len(), 128);
-    let Outcome::Partial(gaps) = outcome else {
-        panic!("{outcome:?}")
-    };
-    let all: Vec<(&str, u64)> = gaps
-        .iter()
-        .map(|g| (g.operation.as_str(), g.count))
-        .collect();
+    let Outcome::Partial(gaps) = outcome else { panic!("{outcome:?}") };
+    let all: Vec<(&str, u64)> = gaps.iter().map(|g| (g.operation.as_str(), g.count)).collect();
     assert_eq!(all, [("decode", 72), ("walk", 1)]);
 }
 
@@ -343,22 +252,13 @@ fn the_metadata_service_gives_all_but_credentials() {
     let host = Host::at(root.path()).unwrap();
     let (sink, outcome) = run_with(&host, Service::Answers(imds::tests::client(address)));
     let raw = |name: &str| item(&sink, ItemKind::Raw, name);
-    assert_eq!(
-        raw("imds:/latest/user-data"),
-        Some(&b"#!/bin/sh\necho from imds\n"[..])
-    );
-    assert_eq!(
-        raw("user-data/imds:/latest/user-data#0"),
-        raw("imds:/latest/user-data")
-    );
+    assert_eq!(raw("imds:/latest/user-data"), Some(&b"#!/bin/sh\necho from imds\n"[..]));
+    assert_eq!(raw("user-data/imds:/latest/user-data#0"), raw("imds:/latest/user-data"));
     assert!(raw("imds:/latest/dynamic/instance-identity/pkcs7").is_some());
     assert!(raw("imds:/latest/dynamic/instance-identity/rsa2048").is_none());
     let key = "imds:/latest/meta-data/public-keys/0/openssh-key";
     assert_eq!(raw(key), Some(&b"ssh-ed25519 A"[..]));
-    assert_eq!(
-        parts_of(&sink, "imds:/latest/user-data")[0]["type"],
-        "x-shellscript"
-    );
+    assert_eq!(parts_of(&sink, "imds:/latest/user-data")[0]["type"], "x-shellscript");
 
     let facts = &sink.records("cloud-init")[0];
     assert_eq!(facts["imds_state"], "answered");
@@ -370,15 +270,10 @@ fn the_metadata_service_gives_all_but_credentials() {
         String::from_utf8_lossy(&everything.copied().collect::<Vec<u8>>()).into_owned();
     assert!(!everything.contains("TOKEN=="));
 
-    let Outcome::Partial(gaps) = outcome else {
-        panic!("{outcome:?}")
-    };
+    let Outcome::Partial(gaps) = outcome else { panic!("{outcome:?}") };
     let reasons: Vec<&str> = gaps.iter().map(|gap| gap.reason.as_str()).collect();
     let expected = ["not a name of metadata", "deeper than the bound"];
-    assert!(
-        expected.iter().all(|reason| reasons.contains(reason)),
-        "{gaps:?}"
-    );
+    assert!(expected.iter().all(|reason| reasons.contains(reason)), "{gaps:?}");
     assert_eq!(reasons.len(), 2, "{gaps:?}");
 }
 

@@ -7,11 +7,8 @@ use cleanroom_evidence::{FileKind, Limits, escape};
 use std::collections::{HashSet, VecDeque};
 
 /// The places, the shortest-lived first. A place is walked with all that is below it.
-const PLACES: &[(&str, &str)] = &[
-    ("/run/cloud-init", "run"),
-    ("/var/lib/cloud", "state"),
-    ("/etc/cloud", "configuration"),
-];
+const PLACES: &[(&str, &str)] =
+    &[("/run/cloud-init", "run"), ("/var/lib/cloud", "state"), ("/etc/cloud", "configuration")];
 /// Where the logs lie, and how their names begin.
 const LOGS: (&[u8], &[u8]) = (b"/var/log", b"cloud-init");
 /// Directories inside each other at most.
@@ -22,13 +19,8 @@ const MAX_PATHS: u64 = 20_000;
 const MAX_LINKED_PATHS: u64 = 2_000;
 
 /// Names of texts that are user data or vendor data as the datasource gave them.
-const TEXTS: &[&[u8]] = &[
-    b"user-data.txt",
-    b"user-data",
-    b"vendor-data.txt",
-    b"vendor-data",
-    b"vendor-data2.txt",
-];
+const TEXTS: &[&[u8]] =
+    &[b"user-data.txt", b"user-data", b"vendor-data.txt", b"vendor-data", b"vendor-data2.txt"];
 /// Parts of names whose content may be secret.
 const SENSITIVE: &[&[u8]] = &[
     b"sensitive",
@@ -141,8 +133,7 @@ impl Walk<'_, '_> {
 
     fn say_full(&mut self, path: &[u8]) {
         if !std::mem::replace(&mut self.said_full, true) {
-            self.out
-                .gap("walk", path, "too many paths: the rest was left");
+            self.out.gap("walk", path, "too many paths: the rest was left");
         }
     }
 
@@ -159,9 +150,7 @@ impl Walk<'_, '_> {
         if SENSITIVE.iter().any(|part| contains(name, part)) {
             labels.push(("sensitive", "true"));
         }
-        let read = self
-            .out
-            .file(self.host, path, &labels, self.max_file_bytes, keep)?;
+        let read = self.out.file(self.host, path, &labels, self.max_file_bytes, keep)?;
         let (meta, head) = match read {
             FileRead::Missing => return Ok(None),
             FileRead::Unread(meta) => (meta, None),
@@ -191,9 +180,7 @@ impl Walk<'_, '_> {
             return;
         }
         if places.any(|place| is_within(place, &target)) || target == LOGS.0 {
-            return self
-                .out
-                .gap("follow", path, "leads above cloud-init's own places");
+            return self.out.gap("follow", path, "leads above cloud-init's own places");
         }
         if (self.outside.len() as u64) < MAX_LINKED_PATHS {
             self.outside.push_back((target, path.to_vec()));
