@@ -76,7 +76,7 @@ fn identify(collector: &Collector, peer: &Peer) -> Result<Enrolled, Status> {
             "this client certificate is not one that this collector issued, or it has ended",
         )),
         Err(error) => {
-            eprintln!("warning: {}", crate::cli::chain(&error));
+            eprintln!("warning: {}", crate::failure::chain(&error));
             Err(Status::unavailable("the collector cannot read its enrolments now"))
         }
     }
