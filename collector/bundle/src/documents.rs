@@ -1,6 +1,6 @@
 //! Files of a bundle that are made from the case as a whole: one line each in [`ALL`].
 
-use crate::{BundleError, timesketch, view::CaseView};
+use crate::{BundleError, report, timesketch, view::CaseView};
 use std::io::Write;
 
 /// One such file.
@@ -11,9 +11,11 @@ pub struct Document {
     pub write: fn(&CaseView<'_>, &mut dyn Write) -> Result<(), BundleError>,
 }
 
-/// Every document. `data/report.html` and `data/findings.jsonl` are one line each.
+/// Every document.
 pub static ALL: &[Document] = &[
     Document { path: "data/case.json", write: case },
+    Document { path: "data/findings.jsonl", write: report::write_findings },
+    Document { path: "data/report.html", write: report::write },
     Document { path: "data/timeline/timesketch.jsonl", write: timesketch::write },
 ];
 

@@ -26,6 +26,7 @@ mod host;
 mod item;
 mod layout;
 mod out;
+mod report;
 mod tar;
 #[cfg(test)]
 mod testing;

@@ -3,7 +3,7 @@
 
 use crate::{BundleError, copy::Copier, item::Item};
 use cleanroom_evidence::{ItemKind, Sha256Digest, SourceOutcome, Timestamp};
-use cleanroom_store::{CaseInfo, CaseReader, Note, SessionInfo};
+use cleanroom_store::{CaseInfo, CaseReader, Custody, Note, SessionInfo};
 use std::{
     fs::File,
     io::{BufRead, BufReader, Read},
@@ -64,9 +64,27 @@ impl<'a> CaseView<'a> {
         self.reader.info()
     }
 
+    /// The signed head of the custody log, with the key that signs it.
+    pub fn custody(&self) -> Result<Custody, BundleError> {
+        Ok(self.reader.custody()?)
+    }
+
     /// Opens a blob of the store by its digest.
     pub fn open(&self, sha256: &Sha256Digest) -> Result<File, BundleError> {
         Ok(self.reader.open_blob(sha256)?)
+    }
+
+    /// The first bytes of an item, unchecked.
+    pub fn head(&self, item: &Item, bytes: u64) -> Result<Vec<u8>, BundleError> {
+        let mut head = Vec::new();
+        if item.seal.length_bytes > 0 {
+            let file = self.open(&item.seal.sha256)?;
+            file.take(bytes).read_to_end(&mut head).map_err(|error| BundleError::Blob {
+                sha256: item.seal.sha256,
+                why: format!("cannot be read: {error}"),
+            })?;
+        }
+        Ok(head)
     }
 
     /// Hands out every record of a set in one session: the item that holds it, its line there
