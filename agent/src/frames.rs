@@ -176,7 +176,7 @@ impl Sink for FrameSink<'_> {
         self.append(fresh)
     }
 
-    fn seal(&mut self, status: ItemStatus) -> Result<(), SinkClosed> {
+    fn seal(&mut self, status: ItemStatus) -> Result<Sha256Digest, SinkClosed> {
         if self.open.as_ref().is_some_and(|open| open.skipping.is_some()) {
             return Err(self.stale());
         }
@@ -184,13 +184,10 @@ impl Sink for FrameSink<'_> {
         let Some(open) = self.open.take() else {
             return Err(SinkClosed("seal outside an item: a fault in the source".into()));
         };
-        let seal = Seal {
-            sha256: open.hasher.finish(),
-            length_bytes: open.length,
-            status,
-            read_end: clock(),
-        };
-        self.send(FrameBody::Seal(Box::new(seal)))
+        let (sha256, length_bytes) = (open.hasher.finish(), open.length);
+        let seal = Seal { sha256, length_bytes, status, read_end: clock() };
+        self.send(FrameBody::Seal(Box::new(seal)))?;
+        Ok(sha256)
     }
 }
 
@@ -224,7 +221,7 @@ mod tests {
     fn item(sink: &mut FrameSink<'_>, name: &str, bytes: &[u8]) -> Result<(), SinkClosed> {
         sink.begin(header(name))?;
         bytes.chunks(100_000).try_for_each(|part| sink.write(part))?;
-        sink.seal(ItemStatus::Whole)
+        sink.seal(ItemStatus::Whole).map(drop)
     }
 
     fn point(bytes: &[u8], offset: usize) -> Option<ResumePoint> {

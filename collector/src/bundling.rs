@@ -1,6 +1,6 @@
 //! Exports a case's bundle with the certificates of its transport.
 
-use crate::{cli::Failure, enrol::Enrolment, setup};
+use crate::{enrol::Enrolment, failure::Failure, setup};
 use cleanroom_bundle::{Exported, Options};
 use cleanroom_store::Case;
 use std::{

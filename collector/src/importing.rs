@@ -1,7 +1,7 @@
 //! Takes an offline session file into a case: the same frames, the same store, the same custody.
 
 use crate::{
-    cli::Failure,
+    failure::Failure,
     ingest::{session_of, store_frame},
     setup,
 };
@@ -34,7 +34,7 @@ pub struct Imported {
 pub fn import(case: &Case, path: &Path, host: Option<HostId>) -> Result<Imported, Failure> {
     let digest = setup::file_digest(path)?;
     let named = |error: ArchiveError| {
-        Failure::new(format!("{}: {}", path.display(), crate::cli::chain(&error)))
+        Failure::new(format!("{}: {}", path.display(), crate::failure::chain(&error)))
     };
     let mut reader =
         ArchiveReader::new(BufReader::with_capacity(1 << 20, File::open(path)?)).map_err(named)?;
@@ -68,7 +68,7 @@ pub fn import(case: &Case, path: &Path, host: Option<HostId>) -> Result<Imported
                 break;
             }
             Err(error) => {
-                cut = Some(crate::cli::chain(&error));
+                cut = Some(crate::failure::chain(&error));
                 break;
             }
         };

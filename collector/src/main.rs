@@ -6,6 +6,7 @@ mod bundling;
 mod cases;
 mod cli;
 mod enrol;
+mod failure;
 mod importing;
 mod ingest;
 mod pki;

@@ -112,6 +112,7 @@ impl Authority {
             .map_err(unusable("the collector's name"))?;
         params.distinguished_name = named(COLLECTOR_NAME);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
         let now = OffsetDateTime::now_utc();
         (params.not_before, params.not_after) = (now - CLOCK_SLACK, now + Duration::days(90));
         let certificate = params
@@ -151,6 +152,7 @@ impl Authority {
         params.distinguished_name = named(&format!("cleanroom agent {host}"));
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         (params.not_before, params.not_after) = (now - CLOCK_SLACK, now + CLIENT_LIFETIME);
         let not_after_unix_seconds = params.not_after.unix_timestamp();

@@ -2,8 +2,8 @@
 
 use crate::{
     cases::Cases,
-    cli::Failure,
     enrol::Enrolment,
+    failure::Failure,
     ingest::{Collector, Progress},
     pki::Authority,
 };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,8 +72,13 @@ def session_undo() -> Iterator[Undo]:
 
 @pytest.fixture(scope="session")
 def incident(binaries, debian: Path, work: Path, session_undo: Undo) -> Incident:
-    """The seed's incident, played and captured once for all tests that read its bundle."""
-    return run_incident(binaries, debian, work / "incident", session_undo)
+    """The seed's incident, played and captured once for all tests that read its bundle.
+
+    The bundle stays in target/, for a person to open its report.
+    """
+    played = run_incident(binaries, debian, work / "incident", session_undo)
+    shutil.copyfile(played.bundle.path, product.SOURCE / "target" / "suspect-host.tar")
+    return played
 
 
 @pytest.fixture(scope="session")

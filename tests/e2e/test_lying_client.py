@@ -101,6 +101,15 @@ def test_wrong_digest(client, identity, intact, collector) -> None:
     assert {hashlib.sha256(data).hexdigest(), "00" * 32}.isdisjoint(collector.store.blobs())
 
 
+def test_a_client_that_waits_is_told(client, identity, intact) -> None:
+    """The refusal comes at once, not when the client next has something to say."""
+    with pytest.raises(grpc.RpcError) as caught:
+        client.say(identity, [client.open(new_session()), client.begin(1, b"x"),
+                              client.chunk(1, b"abc"), client.seal(1, b"abc", digest=bytes(32))],
+                   timeout=10, wait_for_answer=True)
+    assert caught.value.code() != grpc.StatusCode.DEADLINE_EXCEEDED, "the collector said nothing"
+
+
 def test_wrong_length(client, identity, intact) -> None:
     error = refused(client, identity, [
         client.open(new_session()), client.begin(1, b"x"), client.chunk(1, b"abc"),

@@ -120,16 +120,50 @@ def test_import_refuses_a_changed_or_cut_file(store, session_file, tmp_path) -> 
         assert b"panicked" not in done.stderr
 
 
-def test_nothing_changes_on_the_dead_disk(binaries, dead_disk, work) -> None:
-    """Neither a name nor a time: access times included."""
+def _state(top: Path) -> dict[bytes, tuple]:
+    """Every name below `top` with its times, read without changing one (O_NOATIME)."""
+    found: dict[bytes, tuple] = {}
 
-    def state() -> bytes:
-        return run("find", dead_disk, "-xdev", "-printf", r"%p %m %s %A@ %T@ %C@\n").stdout
+    def walk(folder: bytes) -> None:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOATIME)
+        try:
+            names = [os.fsencode(entry.name) for entry in os.scandir(handle)]
+        finally:
+            os.close(handle)
+        for name in names:
+            path = folder + b"/" + name
+            facts = os.lstat(path)
+            found[path] = (facts.st_mode, facts.st_size, facts.st_atime_ns, facts.st_mtime_ns,
+                           facts.st_ctime_ns)
+            if stat.S_ISDIR(facts.st_mode):
+                walk(path)
 
-    before = state()
-    run(binaries.agent, "collect", "--root", dead_disk, "--output", work / "dead" / "again.session",
-        check=False, timeout=120)
-    assert state() == before
+    walk(os.fsencode(top))
+    return found
+
+
+def test_nothing_changes_on_a_disk_that_is_read(
+    needs_root, binaries, debian, work, undo, tmp_path
+) -> None:
+    """Neither a name nor a time: access times included, on a mount that records each of them."""
+    disk = work / "strict"
+    for folder in ("etc", "var/spool/cron", "usr/lib/systemd", "root", "home"):
+        (disk / folder).parent.mkdir(parents=True, exist_ok=True)
+        run("cp", "-a", debian / folder, disk / folder)
+    (disk / "var/spool/cron/root").write_text(f"{seed.CRON_LINE}\n")
+    run("mount", "--bind", disk, disk)
+    undo.later("umount", "-l", disk)
+    run("mount", "-o", "remount,bind,strictatime", disk)
+    before = _state(disk)
+    (disk / "etc/crontab").read_bytes()
+    assert _state(disk) != before, "this mount does not record access times"
+    before = _state(disk)
+    done = run(binaries.agent, "collect", "--root", disk, "--output", tmp_path / "session",
+               check=False, timeout=120)
+    assert done.returncode in (COMPLETE, PARTIAL), describe(["collect"], done)
+    after = _state(disk)
+    changed = [path for path in before if after.get(path) != before[path]]
+    assert not changed and after.keys() == before.keys(), (len(changed), changed[:10])
 
 
 def test_ordinary_user_gets_what_it_may_read(needs_root, binaries, work) -> None:

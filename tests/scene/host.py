@@ -125,11 +125,9 @@ class SuspectHost:
         """The host's own cron, three seconds before a quarter of an hour."""
         library = next((self.root / "usr/lib").glob("*/faketime/libfaketime.so.1"))
         inside = "/" + str(library.relative_to(self.root))
-        return self.start("cron", "-f", env={
-            "FAKETIME": "@2021-07-29 01:44:57",
-            "FAKETIME_DONT_RESET": "1",
-            "LD_PRELOAD": inside,
-        })
+        # Set inside the host: `nsenter` itself, outside, must not load the library.
+        return self.start("env", "FAKETIME=@2021-07-29 01:44:57", "FAKETIME_DONT_RESET=1",
+                          f"LD_PRELOAD={inside}", "cron", "-f")
 
 
 class Scene:

@@ -148,10 +148,12 @@ class Client:
 
     # --- conversation -------------------------------------------------------------------------
 
-    def say(self, identity: Identity | None, messages: list, timeout: float = 20) -> list:
+    def say(self, identity: Identity | None, messages: list, timeout: float = 20,
+            wait_for_answer: bool = False) -> list:
         """Sends the first message, answers the clock probe, sends the others in order.
 
-        Gives what the collector said (but the probe). Raises grpc.RpcError with `.heard` added:
+        With `wait_for_answer` the stream stays open after the last message, as an agent's does
+        while it waits for an acknowledgement. Gives what the collector said (but the probe). Raises grpc.RpcError with `.heard` added:
         what was said before the refusal.
         """
         outbox: queue.Queue = queue.Queue()
@@ -171,8 +173,10 @@ class Client:
                         continue
                     reply = self.pb.ClockReply(nonce=message.clock_probe.nonce, clock=self.clock())
                     outbox.put(self.pb.AgentMessage(clock_reply=reply))
-                    for other in [*messages[1:], None]:  # None: the stream's end
+                    for other in messages[1:]:
                         outbox.put(other)
+                    if not wait_for_answer:
+                        outbox.put(None)  # the stream's end
             except grpc.RpcError as refused:
                 refused.heard = heard
                 raise

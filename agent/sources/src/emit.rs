@@ -4,7 +4,7 @@
 
 use crate::{Host, Opened, sys};
 use cleanroom_evidence::{
-    FileKind, FileMeta, Gaps, Hasher, ItemHeader, ItemKind, ItemStatus, Limits, Outcome, RawBytes,
+    FileKind, FileMeta, Gaps, ItemHeader, ItemKind, ItemStatus, Limits, Outcome, RawBytes,
     Sha256Digest,
 };
 use serde::Serialize;
@@ -24,8 +24,8 @@ pub trait Sink {
     fn begin(&mut self, header: ItemHeader) -> Result<(), SinkClosed>;
     /// Adds bytes, at most [`Limits::CHUNK_BYTES`] a call; blocks while the other side is slow.
     fn write(&mut self, bytes: &[u8]) -> Result<(), SinkClosed>;
-    /// Ends the item.
-    fn seal(&mut self, status: ItemStatus) -> Result<(), SinkClosed>;
+    /// Ends the item and gives the digest of all its bytes: they are hashed once, here.
+    fn seal(&mut self, status: ItemStatus) -> Result<Sha256Digest, SinkClosed>;
 }
 
 /// What became of a file that a source wanted.
@@ -144,8 +144,7 @@ impl<'s> Emitter<'s> {
         self.close_set()?;
         self.begin(ItemKind::Raw, name.into(), None, labels)?;
         self.write(bytes)?;
-        self.sink.seal(ItemStatus::Whole)?;
-        Ok(Sha256Digest::of(bytes))
+        self.sink.seal(ItemStatus::Whole)
     }
 
     /// Begins a raw item whose bytes come piece by piece, for what is too large for memory. While
@@ -173,7 +172,7 @@ impl<'s> Emitter<'s> {
         self.close_set()?;
         self.begin(ItemKind::Raw, name.into(), None, labels)?;
         let mut buffer = vec![0u8; Limits::CHUNK_BYTES];
-        let (mut length_bytes, mut hasher, mut trouble) = (0u64, Hasher::default(), None);
+        let (mut length_bytes, mut trouble) = (0u64, None);
         loop {
             let room = max_bytes.saturating_sub(length_bytes);
             // One byte more than there is room for: it tells a limit from an end.
@@ -190,7 +189,6 @@ impl<'s> Emitter<'s> {
             };
             let kept = read.min(usize::try_from(room).unwrap_or(usize::MAX));
             let bytes = buffer.get(..kept).unwrap_or_default();
-            hasher.update(bytes);
             self.write(bytes)?;
             length_bytes += kept as u64;
             if kept < read {
@@ -198,8 +196,9 @@ impl<'s> Emitter<'s> {
                 break;
             }
         }
-        self.sink.seal(trouble.clone().map_or(ItemStatus::Whole, ItemStatus::Partial))?;
-        Ok(RawRead { sha256: hasher.finish(), length_bytes, trouble })
+        let status = trouble.clone().map_or(ItemStatus::Whole, ItemStatus::Partial);
+        let sha256 = self.sink.seal(status)?;
+        Ok(RawRead { sha256, length_bytes, trouble })
     }
 
     /// Emits a path of the host: its metadata, and for a regular file its bytes, at most
@@ -255,7 +254,7 @@ impl<'s> Emitter<'s> {
         let known = meta.size_bytes > 0;
         let end = if known { meta.size_bytes.min(max_bytes) } else { max_bytes };
         let mut buffer = vec![0u8; Limits::CHUNK_BYTES];
-        let (mut offset, mut head, mut hasher) = (0u64, Vec::new(), Hasher::default());
+        let (mut offset, mut head) = (0u64, Vec::new());
         let mut trouble = None;
         while offset < end {
             let want = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
@@ -266,7 +265,6 @@ impl<'s> Emitter<'s> {
                 Ok(0) => break,
                 Ok(read) => {
                     let bytes = space.get(..read).unwrap_or_default();
-                    hasher.update(bytes);
                     head.extend_from_slice(
                         bytes.get(..read.min(keep.saturating_sub(head.len()))).unwrap_or_default(),
                     );
@@ -284,8 +282,8 @@ impl<'s> Emitter<'s> {
             trouble = self.what_is_missing(&file, path, &meta, offset, max_bytes);
         }
         let whole = trouble.is_none();
-        self.sink.seal(trouble.map_or(ItemStatus::Whole, ItemStatus::Partial))?;
-        Ok(FileRead::Read { meta, head, sha256: hasher.finish(), whole })
+        let sha256 = self.sink.seal(trouble.map_or(ItemStatus::Whole, ItemStatus::Partial))?;
+        Ok(FileRead::Read { meta, head, sha256, whole })
     }
 
     /// Why the bytes that were read may not be the file: a limit, or a change while it was read.
@@ -346,7 +344,7 @@ impl<'s> Emitter<'s> {
     fn close_set(&mut self) -> Result<(), SinkClosed> {
         self.open_bytes = 0;
         match self.open_set.take() {
-            Some(_) => self.sink.seal(ItemStatus::Whole),
+            Some(_) => self.sink.seal(ItemStatus::Whole).map(drop),
             None => Ok(()),
         }
     }
@@ -368,10 +366,10 @@ impl RawStream<'_, '_> {
         result
     }
 
-    /// Ends the item.
+    /// Ends the item and gives the digest of all its bytes: they are hashed once, here.
     pub fn end(mut self, status: ItemStatus) -> Result<(), SinkClosed> {
         match std::mem::take(&mut self.open) {
-            true => self.out.sink.seal(status),
+            true => self.out.sink.seal(status).map(drop),
             false => Ok(()),
         }
     }

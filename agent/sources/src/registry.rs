@@ -25,7 +25,7 @@ pub fn by_name(name: &str) -> Option<&'static dyn Source> {
 mod tests {
     use super::*;
     use crate::{Emitter, Host, Options, Sink, SinkClosed};
-    use cleanroom_evidence::{ItemHeader, ItemStatus, Outcome};
+    use cleanroom_evidence::{ItemHeader, ItemStatus, Outcome, Sha256Digest};
 
     #[derive(Default)]
     struct Counting {
@@ -44,9 +44,9 @@ mod tests {
             assert!(self.open, "bytes outside an item");
             Ok(())
         }
-        fn seal(&mut self, _: ItemStatus) -> Result<(), SinkClosed> {
+        fn seal(&mut self, _: ItemStatus) -> Result<Sha256Digest, SinkClosed> {
             assert!(std::mem::take(&mut self.open), "seal outside an item");
-            Ok(())
+            Ok(Sha256Digest::of(b""))
         }
     }
 

@@ -1,7 +1,7 @@
 //! A sink for tests: keeps every item whole.
 
 use crate::{Sink, SinkClosed};
-use cleanroom_evidence::{ItemHeader, ItemKind, ItemStatus};
+use cleanroom_evidence::{ItemHeader, ItemKind, ItemStatus, Sha256Digest};
 
 /// What a source gave, in its order.
 #[derive(Debug, Default)]
@@ -38,8 +38,9 @@ impl Sink for Captured {
         Ok(())
     }
 
-    fn seal(&mut self, status: ItemStatus) -> Result<(), SinkClosed> {
-        self.items.last_mut().expect("seal outside an item").2 = status;
-        Ok(())
+    fn seal(&mut self, status: ItemStatus) -> Result<Sha256Digest, SinkClosed> {
+        let item = self.items.last_mut().expect("seal outside an item");
+        item.2 = status;
+        Ok(Sha256Digest::of(&item.1))
     }
 }

@@ -109,8 +109,8 @@ impl Collector {
         // The scheme only labels requests: the connector above always speaks TLS.
         Endpoint::from_static("http://collector.cleanroom")
             .connect_timeout(CONNECT_LIMIT)
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(20))
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(10))
             .keep_alive_while_idle(true)
             .initial_stream_window_size(256 * 1024)
             .initial_connection_window_size(512 * 1024)

@@ -1,6 +1,7 @@
 //! `cleanroom bundle`: writes the bundle of a case.
 
-use super::{EXIT_COMPLETE, Failure, StoreArgs, print};
+use super::{EXIT_COMPLETE, StoreArgs, print};
+use crate::failure::Failure;
 use crate::{bundling, setup};
 use clap::Args;
 use cleanroom_evidence::CaseId;

@@ -1,6 +1,7 @@
 //! `cleanroom case`: make, list, show, close.
 
-use super::{EXIT_COMPLETE, Failure, StoreArgs, print};
+use super::{EXIT_COMPLETE, StoreArgs, print};
+use crate::failure::Failure;
 use crate::setup;
 use clap::{Args, Subcommand};
 use cleanroom_evidence::{CaseId, printable};

@@ -1,6 +1,7 @@
 //! Shell completions and manual pages, made from the parser itself so that they stay true.
 
-use super::{EXIT_COMPLETE, Failure};
+use super::EXIT_COMPLETE;
+use crate::failure::Failure;
 use clap::{Args, Command};
 use clap_complete::Shell;
 use std::{fs, path::PathBuf};

@@ -1,6 +1,7 @@
 //! `cleanroom import`: an offline session file into a case.
 
-use super::{EXIT_COMPLETE, EXIT_PARTIAL, Failure, StoreArgs, print};
+use super::{EXIT_COMPLETE, EXIT_PARTIAL, StoreArgs, print};
+use crate::failure::Failure;
 use crate::{importing::import, setup};
 use clap::Args;
 use cleanroom_evidence::{CaseId, HostId, printable};

@@ -12,11 +12,10 @@ mod token;
 mod verify;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use std::{error::Error, fmt, path::PathBuf, process::ExitCode};
+use std::{fmt, path::PathBuf, process::ExitCode};
 
-pub use cleanroom_agent::cli::{EXIT_COMPLETE, EXIT_FAILED, EXIT_PARTIAL, EXIT_USAGE};
-/// A bundle does not hold.
-pub const EXIT_UNVERIFIED: u8 = 4;
+use crate::failure::Failure;
+pub use cleanroom_agent::cli::{EXIT_COMPLETE, EXIT_FAILED, EXIT_PARTIAL};
 
 const AFTER: &str = "Examples:
   Capture this machine, no set-up needed:
@@ -71,42 +70,6 @@ pub struct StoreArgs {
     pub store: PathBuf,
 }
 
-/// Why a command failed, for one line on standard error.
-#[derive(Debug)]
-pub struct Failure {
-    text: String,
-    exit: u8,
-}
-
-impl Failure {
-    /// A failure of the command.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), exit: EXIT_FAILED }
-    }
-
-    /// A wrong use of the command.
-    pub fn usage(text: impl Into<String>) -> Self {
-        Self { text: text.into(), exit: EXIT_USAGE }
-    }
-
-    /// A bundle that does not hold.
-    pub fn unverified(text: impl Into<String>) -> Self {
-        Self { text: text.into(), exit: EXIT_UNVERIFIED }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl<E: Error> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::new(chain(&error))
-    }
-}
-
 /// Runs the program.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -124,15 +87,10 @@ pub fn main() -> ExitCode {
     match result {
         Ok(exit) => ExitCode::from(exit),
         Err(failure) => {
-            eprintln!("error: {}", cleanroom_evidence::printable(failure.text.as_bytes()));
-            ExitCode::from(failure.exit)
+            eprintln!("error: {}", cleanroom_evidence::printable(failure.text().as_bytes()));
+            ExitCode::from(failure.exit())
         }
     }
-}
-
-/// An error with all that caused it, on one line.
-pub fn chain(error: &dyn Error) -> String {
-    cleanroom_agent::error_chain(error)
 }
 
 /// Prints to standard output; a closed pipe is not this program's failure.

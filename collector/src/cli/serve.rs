@@ -1,6 +1,7 @@
 //! `cleanroom serve`: a collector for agents on other machines.
 
-use super::{EXIT_COMPLETE, Failure, StoreArgs, print};
+use super::{EXIT_COMPLETE, StoreArgs, print};
+use crate::failure::Failure;
 use crate::{
     ingest::{self, Progress},
     setup,

@@ -1,7 +1,8 @@
 //! The end of a capture on one screen: what came from where, what is missing and why, how to
 //! check it. Every figure is read back from the case.
 
-use super::{Failure, print};
+use super::print;
+use crate::failure::Failure;
 use cleanroom_bundle::Exported;
 use cleanroom_evidence::{
     CaseId, HostId, Outcome, SessionId, Sha256Digest, SourceOutcome, printable,

@@ -1,6 +1,7 @@
 //! `cleanroom token`: a one-time join token for one host of one case, and the agent's command.
 
-use super::{EXIT_COMPLETE, Failure, StoreArgs, print};
+use super::{EXIT_COMPLETE, StoreArgs, print};
+use crate::failure::Failure;
 use crate::{enrol::Enrolment, pki::Authority, setup};
 use clap::Args;
 use cleanroom_agent::cli::parse_duration;

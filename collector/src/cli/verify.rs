@@ -1,7 +1,8 @@
 //! `cleanroom verify`: checks a bundle with nothing but the bundle, and names the first thing that
 //! is wrong.
 
-use super::{EXIT_COMPLETE, Failure, print};
+use super::{EXIT_COMPLETE, print};
+use crate::failure::Failure;
 use clap::Args;
 use cleanroom_bundle::{VerifyOptions, verify};
 use indicatif::HumanBytes;
@@ -35,7 +36,7 @@ pub fn run(args: &VerifyArgs) -> Result<u8, Failure> {
         return Err(Failure::usage(format!("there is no {}", args.bundle.display())));
     }
     let facts = verify(&args.bundle, &options).map_err(|error| {
-        Failure::unverified(format!("{}: {}", args.bundle.display(), super::chain(&error)))
+        Failure::unverified(format!("{}: {}", args.bundle.display(), crate::failure::chain(&error)))
     })?;
     if args.json {
         print(serde_json::json!({

@@ -89,7 +89,7 @@ fn refusal(error: &EnrolError) -> Status {
         }
         EnrolError::Pki(_) => Status::invalid_argument(text),
         EnrolError::Io { .. } | EnrolError::Store(_) => {
-            eprintln!("warning: enrolment failed: {}", crate::cli::chain(error));
+            eprintln!("warning: enrolment failed: {}", crate::failure::chain(error));
             Status::unavailable("the collector cannot enrol now")
         }
     }

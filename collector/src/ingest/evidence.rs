@@ -76,7 +76,7 @@ fn identify(collector: &Collector, peer: &Peer) -> Result<Enrolled, Status> {
             "this client certificate is not one that this collector issued, or it has ended",
         )),
         Err(error) => {
-            eprintln!("warning: {}", crate::cli::chain(&error));
+            eprintln!("warning: {}", crate::failure::chain(&error));
             Err(Status::unavailable("the collector cannot read its enrolments now"))
         }
     }
@@ -104,14 +104,19 @@ async fn converse(
     (collector.progress)(Progress::Connected { host: enrolled.host.clone() });
     let (frames, waiting) = mpsc::channel(FRAMES_WAITING);
     let (shared, case, to_agent) = (Arc::clone(collector), enrolled.case.clone(), answers.clone());
-    let storing = tokio::task::spawn_blocking(move || {
+    let mut storing = tokio::task::spawn_blocking(move || {
         intake(&shared, &case, open, offset, waiting, &to_agent)
     });
-    let fed = feed(&mut messages, frames).await;
-    // The intake's reason is the cause where both failed.
-    let stored = storing.await.map_err(|_| Status::internal("the intake ended early"))?;
-    stored?;
-    fed
+    let ended = |_| Status::internal("the intake ended early");
+    // Both at once: an intake that fails must be heard while the agent waits for an answer.
+    tokio::select! {
+        stored = &mut storing => stored.map_err(ended)?,
+        fed = feed(&mut messages, frames) => {
+            // The intake's reason is the cause where both failed.
+            storing.await.map_err(ended)??;
+            fed
+        }
+    }
 }
 
 /// Hands frames over in order until the stream ends or the intake stops taking them.

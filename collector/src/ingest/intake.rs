@@ -218,7 +218,7 @@ fn answer(answers: &Answers, message: ToAgent) -> Result<(), Status> {
 
 /// The store's refusal in the words of gRPC: which of them are worth another try is in the code.
 pub fn status(error: &StoreError) -> Status {
-    let text = crate::cli::chain(error);
+    let text = crate::failure::chain(error);
     match error {
         StoreError::NoSpace { .. } => Status::resource_exhausted(text),
         StoreError::QuotaExceeded { .. }

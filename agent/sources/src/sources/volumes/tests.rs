@@ -300,7 +300,7 @@ fn a_sink_that_closes_midway_ends_the_run() {
             self.0 += 1;
             Err(SinkClosed("full".to_owned()))
         }
-        fn seal(&mut self, _: ItemStatus) -> Result<(), SinkClosed> {
+        fn seal(&mut self, _: ItemStatus) -> Result<cleanroom_evidence::Sha256Digest, SinkClosed> {
             panic!("a closed sink is called again")
         }
     }
