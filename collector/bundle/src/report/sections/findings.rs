@@ -61,7 +61,7 @@ fn one(scope: &Scope<'_>, finding: &Finding, html: &mut Html<'_>) -> Done {
     let (first, rest) = finding.evidence.split_at(finding.evidence.len().min(AT_ONCE));
     list(scope, first, html)?;
     if !rest.is_empty() {
-        html.raw("<details><summary>")?;
+        html.raw("<details class=\"more\"><summary>")?;
         html.number(rest.len() as u64)?;
         html.raw(" more lines of evidence</summary>\n")?;
         list(scope, rest, html)?;
