@@ -48,6 +48,10 @@ pub struct Enrolled {
     pub not_after_unix_seconds: i64,
     /// The token that was traded for it, by digest.
     pub token_sha256: Sha256Digest,
+    /// Who had given out the token.
+    pub token_issued_by: String,
+    /// When, seconds since 1970.
+    pub token_issued_unix_seconds: u64,
 }
 
 /// Why an agent was not let in.
@@ -170,6 +174,8 @@ impl Enrolment {
             pem: issued.pem,
             not_after_unix_seconds: issued.not_after_unix_seconds,
             token_sha256: digest,
+            token_issued_by: grant.issued_by,
+            token_issued_unix_seconds: grant.issued_unix_seconds,
         };
         self.write("issued", &Sha256Digest::of(&issued.der), &enrolled)?;
         Ok((enrolled, issued.der))

@@ -80,17 +80,37 @@ pub fn fresh_case_id() -> Result<CaseId, Failure> {
     Ok(format!("case-{day}-{clock}-{a:02x}{b:02x}").parse()?)
 }
 
-/// This host's id: the EC2 instance id where the firmware tells it, else the host's name.
-pub fn this_host() -> Result<HostId, Failure> {
-    // Nitro instances carry their id there; readable without privileges, no request is sent.
-    let tag = fs::read_to_string("/sys/class/dmi/id/board_asset_tag").unwrap_or_default();
-    if let Some(id) = Some(tag.trim()).filter(|tag| tag.starts_with("i-"))
-        && let Ok(id) = id.parse()
-    {
-        return Ok(id);
-    }
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+/// The id of the host that is captured: the EC2 instance id where the firmware tells it, else the
+/// host's name; for a mounted image the name in the image.
+pub fn host_of(root: Option<&Path>) -> Result<HostId, Failure> {
+    let name = match root {
+        Some(root) => {
+            let path = root.join("etc/hostname");
+            // A link could lead to the examiner's own name.
+            match fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file()) {
+                true => first_bytes(&path),
+                false => String::new(),
+            }
+        }
+        None => {
+            // Nitro instances carry their id there; readable without privileges, nothing is asked.
+            let tag = first_bytes(Path::new("/sys/class/dmi/id/board_asset_tag"));
+            if tag.starts_with("i-")
+                && let Ok(id) = tag.trim().parse()
+            {
+                return Ok(id);
+            }
+            first_bytes(Path::new("/proc/sys/kernel/hostname"))
+        }
+    };
     host_id(name.trim())
+}
+
+/// The beginning of a small text file, empty where it cannot be read.
+fn first_bytes(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(256).read_to_end(&mut bytes));
+    read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A name made fit for a host id.

@@ -49,7 +49,8 @@ pub struct CaptureArgs {
     /// Who leads a new case [default: the user who runs this]
     #[arg(long, value_name = "NAME")]
     examiner: Option<String>,
-    /// Id of the host in the case [default: the EC2 instance id, else the host's name]
+    /// Id of the host in the case [default: the EC2 instance id, else the host's name; the name in
+    /// the image with --root]
     #[arg(long, value_name = "ID")]
     host: Option<HostId>,
     #[command(flatten)]
@@ -77,7 +78,7 @@ pub fn run(args: &CaptureArgs) -> Result<u8, Failure> {
     let id = case.reader().info().id.clone();
     let host = match &args.host {
         Some(host) => host.clone(),
-        None => setup::this_host()?,
+        None => setup::host_of(args.what.root.as_deref())?,
     };
     let before = case.reader().sessions()?.len();
     let by = setup::actor().who;

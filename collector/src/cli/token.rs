@@ -54,7 +54,7 @@ pub fn run(args: &TokenArgs) -> Result<u8, Failure> {
     let enrolment = Enrolment::open(root)?;
     let actor = setup::actor();
     let (token, grant) = enrolment.grant(&args.case, &args.instance, &actor.who, args.expires)?;
-    // While a capture holds the case, the collector records the token when it is used.
+    // While a capture holds the case, the entry of the enrolment tells who gave out the token.
     match store.open_case(&args.case, setup::tool()?) {
         Ok(case) => drop(case.record(grant.event(&token.digest()))?),
         Err(StoreError::CaseBusy(_)) => {}

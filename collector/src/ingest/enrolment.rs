@@ -50,6 +50,8 @@ fn enroll(
         Actor { who: peer.to_owned(), how: "join token".to_owned() },
         serde_json::json!({
             "token_sha256": enrolled.token_sha256,
+            "token_issued_by": enrolled.token_issued_by,
+            "token_issued_unix_seconds": enrolled.token_issued_unix_seconds,
             "certificate_sha256": cleanroom_evidence::Sha256Digest::of(&certificate_der),
             "not_after_unix_seconds": enrolled.not_after_unix_seconds,
         }),
