@@ -6,7 +6,7 @@ use crate::{
     profile::{Profile, ProfileError},
     run,
     spool::Spool,
-    state::{State, StateDir},
+    state::{Place, State},
     throttle::Throttle,
     transport::{self, Collector, Established, Identity, Link, Session, TransportError},
 };
@@ -160,7 +160,7 @@ impl Job<'_> {
             Link { collector: collector.clone(), patience: *patience, trouble: self.plan.trouble };
         let state = match state {
             None => None,
-            Some(asked) => StateDir::choose(asked.as_deref())
+            Some(asked) => Place::choose(asked.as_deref(), &self.key(&collector.ca_pin))
                 .map_err(|error| CollectError::Start(format!("state folder: {error}")))?,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -177,7 +177,7 @@ impl Job<'_> {
                 let delivered = runtime.block_on(async {
                     tokio::select! {
                         sent = transport::send_spool(&link, &identity, &session, &spool, tell) => sent,
-                        _ = stopped() => Err(TransportError::Refused("stopped by a signal".into())),
+                        _ = stopped() => Err(TransportError::Stopped),
                     }
                 });
                 if let Err(error) = &delivered {
@@ -199,7 +199,7 @@ impl Job<'_> {
         });
         let (outcomes, checkpoint) = outcomes?;
         if let Some(state) = state {
-            state.clear(&link.collector.ca_pin);
+            state.clear();
         }
         Ok(Collected { session: session.id, outcomes, checkpoint: Some(checkpoint) })
     }
@@ -228,6 +228,12 @@ impl Job<'_> {
         Ok(outcomes)
     }
 
+    /// Stands for the collector and all that decides what is collected.
+    fn key(&self, ca_pin: &Sha256Digest) -> Sha256Digest {
+        let Plan { profile, options, root, .. } = self.plan;
+        Sha256Digest::of(format!("{ca_pin} {profile:?} {options:?} {root:?}").as_bytes())
+    }
+
     fn open(&self, session: &SessionId) -> Result<pb::Open, CollectError> {
         let small = |path: &[u8]| {
             let content = Host::live().and_then(|host| host.read(path, 4096));
@@ -254,21 +260,22 @@ impl Job<'_> {
 async fn identify(
     link: &Link,
     token: Option<&Token>,
-    state: Option<&StateDir>,
+    state: Option<&Place>,
 ) -> Result<(Identity, SessionId), CollectError> {
-    let pin = &link.collector.ca_pin;
     let now = clock().utc.unix_seconds;
-    if let Some(saved) = state.and_then(|dir| dir.load(pin))
-        && let Some(identity) = saved.identity(now)
+    let given = token.map(|token| Sha256Digest::of(&token.0));
+    if let Some(saved) = state.and_then(Place::load)
+        && let Some(identity) = saved.identity(now, given)
     {
         return Ok((identity, saved.session));
     }
-    let token = token.ok_or(CollectError::NoToken)?;
+    let (token, digest) = token.zip(given).ok_or(CollectError::NoToken)?;
     let identity = transport::enrol_patiently(link, &token.0).await?;
     let session = new_session()?;
-    if let Some(dir) = state {
-        dir.save(&State::new(session.clone(), *pin, &identity))
-            .map_err(|error| CollectError::Start(format!("state folder: {error}")))?;
+    if let Some(place) = state
+        && let Err(error) = place.save(&State::new(session.clone(), digest, &identity))
+    {
+        (link.trouble)(&format!("no state is kept, a killed agent could not go on: {error}"));
     }
     Ok((identity, session))
 }

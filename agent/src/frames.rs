@@ -5,7 +5,7 @@
 
 use crate::{spool::Outbox, throttle::Throttle};
 use cleanroom_evidence::{
-    Hasher, ItemHeader, ItemStatus, Limits, RawBytes, Seal, Sha256Digest, SourceOutcome,
+    Hasher, ItemHeader, ItemKind, ItemStatus, Limits, RawBytes, Seal, Sha256Digest, SourceOutcome,
 };
 use cleanroom_sources::{Sink, SinkClosed, sys::file::clock};
 use cleanroom_wire::{Frame, FrameBody, MAX_NOTE_BYTES};
@@ -62,6 +62,11 @@ impl<'o> FrameSink<'o> {
     pub fn take_stale_resume(&mut self) -> bool {
         self.open = None;
         std::mem::take(&mut self.stale_resume)
+    }
+
+    /// An error once nothing more will be taken.
+    pub fn check(&self) -> Result<(), SinkClosed> {
+        self.outbox.check()
     }
 
     /// The number of the last entry.
@@ -138,7 +143,10 @@ impl Sink for FrameSink<'_> {
     fn begin(&mut self, header: ItemHeader) -> Result<(), SinkClosed> {
         self.seq += 1;
         self.buffer.clear();
-        let point = self.resume.take_if(|p| p.source == header.source && p.name == header.name);
+        let point = self.resume.take_if(|p| {
+            // Records are made anew by each process and never come out the same.
+            header.kind != ItemKind::Records && p.source == header.source && p.name == header.name
+        });
         let mut open = Open { hasher: Hasher::default(), length: 0, framed: 0, skipping: None };
         match point {
             Some(point) => {
@@ -194,7 +202,7 @@ impl Sink for FrameSink<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cleanroom_evidence::{Clock, ItemKind};
+    use cleanroom_evidence::Clock;
     use std::cell::RefCell;
 
     #[derive(Default)]

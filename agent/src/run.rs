@@ -97,6 +97,7 @@ fn finish_watches(
     outcomes: &mut Vec<SourceOutcome>,
 ) -> Result<(), SinkClosed> {
     while watches.iter().any(|watching| !watching.watch.remaining().is_zero()) {
+        sink.check()?;
         std::thread::sleep(DRAIN_EVERY);
         for watching in watches.iter_mut() {
             watching.drain(sink)?;

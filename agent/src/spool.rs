@@ -18,6 +18,11 @@ use tokio::sync::Notify;
 pub trait Outbox {
     /// Takes a frame; blocks while there is no room.
     fn push(&self, frame: Frame) -> Result<(), SinkClosed>;
+
+    /// An error once nothing more will be taken.
+    fn check(&self) -> Result<(), SinkClosed> {
+        Ok(())
+    }
 }
 
 /// A bounded queue between the sources' thread and the sender.
@@ -34,6 +39,8 @@ struct Inner {
     /// Frames that have left at the front: the absolute position of `frames[0]`.
     gone: u64,
     bytes: usize,
+    /// The entry of the last frame that was pushed; 0 before the first.
+    last_seq: u64,
     /// The beginning of an item of which some bytes are acknowledged: still needed to resume.
     held_begin: Option<Frame>,
     finished: bool,
@@ -69,6 +76,11 @@ impl Spool {
         self.lock().failed.get_or_insert_with(|| why.to_owned());
         self.room.notify_all();
         self.news.notify_one();
+    }
+
+    /// The number of the last entry that was pushed; 0 for none.
+    pub fn last_seq(&self) -> u64 {
+        self.lock().last_seq
     }
 
     /// How many frames have left because they are durable: grows while there is progress.
@@ -153,10 +165,15 @@ impl Outbox for Spool {
             inner = self.room.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
         inner.bytes += weight;
+        inner.last_seq = frame.seq;
         inner.frames.push_back(frame);
         drop(inner);
         self.news.notify_one();
         Ok(())
+    }
+
+    fn check(&self) -> Result<(), SinkClosed> {
+        self.lock().failed.as_ref().map_or(Ok(()), |why| Err(SinkClosed(why.clone())))
     }
 }
 

@@ -137,6 +137,21 @@ impl Enrolment {
         Ok((token, grant))
     }
 
+    /// What a token would allow now; nothing is spent.
+    pub fn look_up(&self, token: &[u8]) -> Result<Grant, EnrolError> {
+        let digest = Token(Sha256Digest::try_from(token)?).digest();
+        let Some(grant) = self.read::<Grant>("tokens", &digest)? else {
+            return Err(match self.read::<Grant>("used", &digest)? {
+                Some(grant) => EnrolError::Used(Box::new(grant)),
+                None => EnrolError::Unknown,
+            });
+        };
+        match unix_now().checked_sub(grant.expires_unix_seconds) {
+            None => Ok(grant),
+            Some(late) => Err(EnrolError::Expired(late, Box::new(grant))),
+        }
+    }
+
     /// Trades a token and a request for a certificate: once.
     pub fn redeem(
         &self,
@@ -144,21 +159,8 @@ impl Enrolment {
         token: &[u8],
         csr: &[u8],
     ) -> Result<(Enrolled, Vec<u8>), EnrolError> {
-        let token = Token(Sha256Digest::try_from(token)?);
-        let digest = token.digest();
-        let grant: Grant = match self.read("tokens", &digest)? {
-            Some(grant) => grant,
-            None => {
-                return Err(match self.read::<Grant>("used", &digest)? {
-                    Some(grant) => EnrolError::Used(Box::new(grant)),
-                    None => EnrolError::Unknown,
-                });
-            }
-        };
-        let now = unix_now();
-        if now >= grant.expires_unix_seconds {
-            return Err(EnrolError::Expired(now - grant.expires_unix_seconds, Box::new(grant)));
-        }
+        let grant = self.look_up(token)?;
+        let digest = Token(Sha256Digest::try_from(token)?).digest();
         let issued = authority.issue(csr, &grant.case, &grant.host)?;
         let (from, to) = (self.path("tokens", &digest), self.path("used", &digest));
         match fs::rename(&from, to) {

@@ -49,6 +49,12 @@ pub fn import(case: &Case, path: &Path, host: Option<HostId>) -> Result<Imported
     let peer = format!("offline file sha256:{digest}");
     let open = session_of(open, host.clone(), peer).map_err(Failure::new)?;
     let session_id = open.session.clone();
+    let known = case.reader().sessions()?;
+    if known.iter().any(|s| s.session == session_id && s.incarnation != open.incarnation) {
+        return Err(Failure::new(format!(
+            "session {session_id} is in the case already, and not from this file"
+        )));
+    }
     let event = serde_json::json!({
         "file": path.display().to_string(), "sha256": digest, "session": session_id,
     });
@@ -72,8 +78,13 @@ pub fn import(case: &Case, path: &Path, host: Option<HostId>) -> Result<Imported
                 break;
             }
         };
-        let frame = Frame::try_from(message).map_err(|error| Failure::new(error.to_string()))?;
-        store_frame(&mut session, frame)?;
+        let stored = Frame::try_from(message)
+            .map_err(Failure::from)
+            .and_then(|frame| Ok(store_frame(&mut session, frame)?));
+        if let Err(refused) = stored {
+            cut = Some(format!("a record was refused: {refused}"));
+            break;
+        }
         staged += 1;
         if staged % COMMIT_FRAMES == 0 {
             session.commit()?;

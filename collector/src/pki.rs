@@ -28,7 +28,9 @@ use time::{Duration, OffsetDateTime};
 
 /// How long a client certificate holds: long enough for a capture, too short to be worth stealing.
 const CLIENT_LIFETIME: Duration = Duration::hours(4);
-const CA_LIFETIME: Duration = Duration::days(3650);
+/// The CA and the server are trusted by a pinned digest, not by dates: a suspect host's clock may
+/// say anything from 1970 on, and must still be captured. In seconds since 1970: up to 2049.
+const PINNED_UNTIL_UNIX_SECONDS: i64 = 2_493_072_000;
 /// Clocks of hosts may be behind ours by so much.
 const CLOCK_SLACK: Duration = Duration::minutes(30);
 
@@ -113,8 +115,7 @@ impl Authority {
         params.distinguished_name = named(COLLECTOR_NAME);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        let now = OffsetDateTime::now_utc();
-        (params.not_before, params.not_after) = (now - CLOCK_SLACK, now + Duration::days(90));
+        (params.not_before, params.not_after) = pinned_dates()?;
         let certificate = params
             .signed_by(&key, &self.issuer)
             .map_err(unusable("the collector's certificate"))?;
@@ -170,8 +171,7 @@ fn create(key_path: &Path, pem_path: &Path) -> Result<(), PkiError> {
     params.distinguished_name = named("Cleanroom collector CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let now = OffsetDateTime::now_utc();
-    (params.not_before, params.not_after) = (now - CLOCK_SLACK, now + CA_LIFETIME);
+    (params.not_before, params.not_after) = pinned_dates()?;
     let certificate = params.self_signed(&key).map_err(unusable("a new CA certificate"))?;
     // The certificate last: where it is, the key is whole.
     write_new(key_path, key.serialize_pem().as_bytes(), 0o600, true)?;
@@ -198,6 +198,11 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32, replace: bool) -> Result<(), 
             linked.map_err(failed)
         }
     }
+}
+
+fn pinned_dates() -> Result<(OffsetDateTime, OffsetDateTime), PkiError> {
+    let until = OffsetDateTime::from_unix_timestamp(PINNED_UNTIL_UNIX_SECONDS).map_err(tls)?;
+    Ok((OffsetDateTime::UNIX_EPOCH, until))
 }
 
 fn named(common_name: &str) -> DistinguishedName {

@@ -5,6 +5,7 @@ use cleanroom_evidence::{BadId, CaseId, HostId};
 use cleanroom_wire::pb::{self, enrollment_client::EnrollmentClient};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use std::fmt;
+use tonic::Code;
 
 /// What the agent is to the collector: a certificate for one case and one host.
 #[derive(Clone)]
@@ -45,7 +46,11 @@ pub async fn enrol(collector: &Collector, token: &[u8; 32]) -> Result<Identity, 
     let answer = EnrollmentClient::new(channel)
         .enroll(request)
         .await
-        .map_err(|status| EnrolError::Refused(status.message().to_owned()))?
+        .map_err(|status| match status.code() {
+            // The collector promises that the token is not spent then.
+            Code::Unavailable => EnrolError::Unreachable(status.message().to_owned()),
+            _ => EnrolError::Refused(status.message().to_owned()),
+        })?
         .into_inner();
     let strange = |error: BadId| EnrolError::Refused(format!("its answer: {error}"));
     Ok(Identity {

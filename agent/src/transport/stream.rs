@@ -3,7 +3,10 @@
 
 use super::enrol::{EnrolError, Identity, enrol};
 use super::tls::{Collector, chain};
-use crate::{frames::ResumePoint, spool::Spool};
+use crate::{
+    frames::ResumePoint,
+    spool::{Outbox as _, Spool},
+};
 use cleanroom_evidence::{RawBytes, SessionId, Sha256Digest};
 use cleanroom_sources::sys::file::clock;
 use cleanroom_wire::{
@@ -25,6 +28,9 @@ use tonic::{Code, Streaming};
 const OPEN_LIMIT: Duration = Duration::from_secs(30);
 /// Pauses between dials: from the first, doubled, to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// A connection that lasted so long was good, also when there was nothing to send.
+const GOOD_CONNECTION: Duration = Duration::from_secs(60);
 
 /// How the agent presents itself when it opens a stream.
 #[derive(Clone, Debug)]
@@ -71,6 +77,9 @@ pub enum TransportError {
     /// The collector will not take this session, now or later.
     #[error("the collector refused: {0}")]
     Refused(String),
+    /// A signal ended the run.
+    #[error("stopped by a signal")]
+    Stopped,
     /// The two sides do not fit.
     #[error("the collector broke the protocol: {0}")]
     Protocol(String),
@@ -107,12 +116,12 @@ pub async fn send_spool(
     let mut established = Some(established);
     let mut retry = Retry::new(link);
     loop {
-        let before = spool.delivered();
+        let (before, began) = (spool.delivered(), Instant::now());
         match converse(link, identity, session, spool, &mut established).await {
             Ok(checkpoint) => return Ok(checkpoint),
             Err(Cut::Never(error)) => return Err(error),
             Err(Cut::Later(why)) => {
-                if spool.delivered() > before {
+                if spool.delivered() > before || began.elapsed() > GOOD_CONNECTION {
                     retry = Retry::new(link);
                 }
                 retry.wait(why).await?;
@@ -174,6 +183,8 @@ fn accept(
             finished_sources: answer.finished_sources,
             resume,
         });
+    } else if spool.last_seq() > 0 && answer.durable_seq > spool.last_seq() {
+        return Err(protocol("it holds entries of another agent in this session"));
     } else {
         spool.acknowledge(answer.durable_seq, partial_seq, partial_offset);
     }
@@ -189,14 +200,16 @@ fn resume_point(partial: pb::Partial) -> Result<ResumePoint, Cut> {
 
 async fn write(spool: Arc<Spool>, to_collector: mpsc::Sender<pb::AgentMessage>) {
     let mut cursor = spool.rewind();
-    let mut last_seq = 0;
     while let Some(frame) = spool.next(&mut cursor).await {
-        last_seq = frame.seq;
         if to_collector.send(frame.into()).await.is_err() {
             return;
         }
     }
-    let done = ToCollector::Done(pb::Done { last_seq });
+    if spool.check().is_err() {
+        // The run was broken off: it must not pass for a complete one.
+        return;
+    }
+    let done = ToCollector::Done(pb::Done { last_seq: spool.last_seq() });
     let _ = to_collector.send(pb::AgentMessage { message: Some(done) }).await;
 }
 

@@ -19,7 +19,12 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{io::AsyncWriteExt as _, process::Command, runtime::Runtime};
+use tokio::{
+    io::AsyncWriteExt as _,
+    process::Command,
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
 
 /// The agent starts at once, so its token need not live long.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(120);
@@ -154,13 +159,17 @@ async fn agent(
     if let Some(mut pipe) = child.stdin.take() {
         pipe.write_all(token.reveal().as_bytes()).await?;
     }
+    let mut terminate = signal(SignalKind::terminate())?;
     loop {
+        // However it is stopped, the agent ends first, and what it delivered becomes a bundle.
         tokio::select! {
             status = child.wait() => {
-                return Ok(status?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(EXIT_FAILED));
+                let code = status?.code().and_then(|code| u8::try_from(code).ok());
+                return Ok(code.unwrap_or(EXIT_FAILED));
             }
-            // The agent gets the same signal and ends; what it delivered still becomes a bundle.
+            // The terminal has sent the same signal to the agent.
             _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => child.start_kill()?,
         }
     }
 }

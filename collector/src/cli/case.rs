@@ -10,19 +10,23 @@ use cleanroom_store::Store;
 const EXAMPLES: &str = "Examples:
   cleanroom case new miner-42 --title 'Miners in us-east-1' --examiner 'A. Analyst'
   cleanroom case list
-  cleanroom case show miner-42 --json";
+  cleanroom case show miner-42 --json
+  cleanroom case close miner-42 --why 'handed over'";
 
 /// What can be done with cases.
 #[derive(Debug, Subcommand)]
-#[command(after_help = EXAMPLES)]
 pub enum CaseCommand {
     /// Make a case.
+    #[command(after_help = EXAMPLES)]
     New(NewArgs),
     /// List the cases of the store.
+    #[command(after_help = EXAMPLES)]
     List(ListArgs),
     /// Show a case, its sessions and the state of its custody log.
+    #[command(after_help = EXAMPLES)]
     Show(OneArgs),
     /// Close a case: it takes no more evidence.
+    #[command(after_help = EXAMPLES)]
     Close(CloseArgs),
 }
 
@@ -45,6 +49,9 @@ pub struct NewArgs {
     /// Bytes that the case may hold at most, e.g. 500G
     #[arg(long, value_name = "SIZE", value_parser = cleanroom_agent::cli::parse_size)]
     quota: Option<u64>,
+    /// Print the case as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// `case list`.
@@ -89,8 +96,11 @@ pub fn run(command: &CaseCommand) -> Result<u8, Failure> {
                 setup::draft(args.id.clone(), args.title.clone(), args.examiner.clone())?;
             draft.authority = args.authority.clone().unwrap_or_default();
             draft.quota_bytes = args.quota;
-            Store::open(&args.store.store)?.create_case(draft)?;
-            print(&args.id);
+            let case = Store::open(&args.store.store)?.create_case(draft)?;
+            match args.json {
+                true => print(format_args!("{:#}", serde_json::to_value(case.reader().info())?)),
+                false => print(&args.id),
+            }
         }
         CaseCommand::List(args) => list(args)?,
         CaseCommand::Show(args) => show(args)?,

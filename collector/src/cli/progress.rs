@@ -50,7 +50,7 @@ impl Display {
                 seen.items += 1;
             }
             Progress::Bytes(bytes) => seen.bytes += bytes,
-            Progress::SourceEnd(end) => {
+            Progress::SourceEnd { outcome: end, .. } => {
                 let word = match &end.outcome {
                     Outcome::Complete => "complete",
                     Outcome::Partial(_) => "partial",

@@ -8,7 +8,7 @@ use crate::{
 };
 use clap::Args;
 use cleanroom_evidence::printable;
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -41,7 +41,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, Failure> {
     let collector = setup::collector(&args.store.store, Box::new(move |p| tell(&p, json)))?;
     let pin = collector.authority.pin();
     let runtime = Runtime::new()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let running = ingest::start(collector, args.listen)
             .await
             .map_err(|error| Failure::new(format!("cannot listen on {}: {error}", args.listen)))?;
@@ -55,22 +55,32 @@ pub fn run(args: &ServeArgs) -> Result<u8, Failure> {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
         running.stop().await?;
         Ok(EXIT_COMPLETE)
-    })
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    served
 }
 
 fn tell(progress: &Progress, json: bool) {
-    let (host, what) = match progress {
-        Progress::Connected { host } => (host.to_string(), "connected".to_owned()),
-        Progress::Done { host } => (host.to_string(), "complete".to_owned()),
-        Progress::SourceEnd(end) => {
-            (String::new(), format!("{}: {} items, {} bytes", end.source, end.items, end.bytes))
+    let (host, value) = match progress {
+        Progress::Connected { host } => (host, serde_json::json!({"event": "connected"})),
+        Progress::Done { host } => (host, serde_json::json!({"event": "complete"})),
+        Progress::SourceEnd { host, outcome } => {
+            (host, serde_json::json!({"event": "source ended", "outcome": outcome}))
         }
         Progress::Item { .. } | Progress::Bytes(_) => return,
     };
-    match json {
-        true => print(serde_json::json!({"host": host, "event": what})),
-        false => {
-            print(format_args!("{host} {}", printable(what.as_bytes())).to_string().trim_start())
+    if json {
+        return print(serde_json::json!({"host": host, "what": value}));
+    }
+    match progress {
+        Progress::SourceEnd { outcome, .. } => {
+            let source = printable(outcome.source.as_bytes());
+            print(format_args!(
+                "{host} {source}: {} items, {} bytes",
+                outcome.items, outcome.bytes
+            ));
         }
+        Progress::Connected { .. } => print(format_args!("{host} connected")),
+        _ => print(format_args!("{host} complete")),
     }
 }

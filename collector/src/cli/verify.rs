@@ -36,6 +36,10 @@ pub fn run(args: &VerifyArgs) -> Result<u8, Failure> {
         return Err(Failure::usage(format!("there is no {}", args.bundle.display())));
     }
     let facts = verify(&args.bundle, &options).map_err(|error| {
+        if args.json {
+            let why = crate::failure::chain(&error);
+            print(serde_json::json!({"verified": false, "why": why}));
+        }
         Failure::unverified(format!("{}: {}", args.bundle.display(), crate::failure::chain(&error)))
     })?;
     if args.json {

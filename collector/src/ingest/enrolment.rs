@@ -32,19 +32,19 @@ fn enroll(
     request: &pb::EnrollRequest,
     peer: &str,
 ) -> Result<pb::EnrollResponse, Status> {
-    let redeemed =
-        collector.enrolment.redeem(&collector.authority, &request.token, &request.csr_der);
-    let (enrolled, certificate_der) = match redeemed {
-        Ok(good) => good,
-        Err(error) => {
-            if let EnrolError::Used(grant) | EnrolError::Expired(_, grant) = &error {
-                record_refusal(collector, grant, &error.to_string(), peer);
-            }
-            return Err(refusal(&error));
+    let refused = |error: EnrolError| {
+        if let EnrolError::Used(grant) | EnrolError::Expired(_, grant) = &error {
+            record_refusal(collector, grant, &error.to_string(), peer);
         }
+        refusal(&error)
     };
-    let case =
-        collector.cases.get(&enrolled.case).map_err(|e| Status::unavailable(e.to_string()))?;
+    // The case first: where it cannot take the event, the token must not be spent.
+    let grant = collector.enrolment.look_up(&request.token).map_err(refused)?;
+    let case = collector.cases.get(&grant.case).map_err(|e| Status::unavailable(e.to_string()))?;
+    let (enrolled, certificate_der) = collector
+        .enrolment
+        .redeem(&collector.authority, &request.token, &request.csr_der)
+        .map_err(refused)?;
     let mut event = Event::new(
         "agent.enrolled",
         Actor { who: peer.to_owned(), how: "join token".to_owned() },

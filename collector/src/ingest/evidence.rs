@@ -17,7 +17,10 @@ use cleanroom_wire::{
     },
 };
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -33,6 +36,8 @@ pub struct Service {
     pub collector: Arc<Collector>,
     /// Ends the streams when the server stops.
     pub stop: CancellationToken,
+    /// A place for each stream.
+    pub places: Arc<Semaphore>,
 }
 
 type Answers = mpsc::Sender<Result<pb::CollectorMessage, Status>>;
@@ -48,6 +53,9 @@ impl Evidence for Service {
         let peer = request.extensions().get::<Peer>().cloned();
         let peer = peer.ok_or_else(|| Status::internal("no peer"))?;
         let enrolled = identify(&self.collector, &peer)?;
+        let place = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| Status::unavailable("all places are taken: try again later"))?;
         let (answers, stream) = mpsc::channel(16);
         let (collector, stop) = (Arc::clone(&self.collector), self.stop.clone());
         let messages = request.into_inner();
@@ -61,6 +69,7 @@ impl Evidence for Service {
                 // The agent may be gone already; then nobody needs the reason.
                 let _ = answers.send(Err(status)).await;
             }
+            drop(place);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }

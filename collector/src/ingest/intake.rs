@@ -2,7 +2,7 @@
 //! in groups, so that thousands of small items cost few syncs.
 
 use super::{Collector, Progress};
-use cleanroom_evidence::{CaseId, ClockOffset};
+use cleanroom_evidence::{CaseId, ClockOffset, HostId};
 use cleanroom_store::{Case, Durable, Session, SessionOpen, StoreError};
 use cleanroom_wire::{
     Frame, FrameBody,
@@ -65,7 +65,7 @@ pub fn intake(
         };
         match input {
             Input::Frame(frame) => {
-                tell(collector, &frame);
+                tell(collector, &host, &frame);
                 batch.add(&frame);
                 store(&mut session, frame).map_err(|error| status(&error))?;
                 if batch.is_due() {
@@ -178,11 +178,13 @@ pub fn store(session: &mut Session, Frame { seq, body }: Frame) -> Result<(), St
     }
 }
 
-fn tell(collector: &Collector, frame: &Frame) {
+fn tell(collector: &Collector, host: &HostId, frame: &Frame) {
     let progress = match &frame.body {
         FrameBody::Begin { header, .. } => Progress::Item { source: header.source.clone() },
         FrameBody::Chunk { data, .. } => Progress::Bytes(data.len() as u64),
-        FrameBody::SourceEnd(end) => Progress::SourceEnd((**end).clone()),
+        FrameBody::SourceEnd(end) => {
+            Progress::SourceEnd { host: host.clone(), outcome: end.clone() }
+        }
         FrameBody::Seal(_) | FrameBody::Note { .. } => return,
     };
     (collector.progress)(progress);

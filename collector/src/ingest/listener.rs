@@ -14,7 +14,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::timeout,
+    time::{Sleep, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,6 +24,9 @@ use tonic::transport::server::Connected;
 const MAX_CONNECTIONS: usize = 256;
 /// A TLS handshake ends within this.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// A connection without a client certificate can only enrol, and ends within this: strangers
+/// cannot take the places of agents for long.
+const STRANGER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Who is at the other end.
 #[derive(Clone, Debug)]
@@ -38,6 +41,7 @@ pub struct Peer {
 pub struct Connection {
     tls: TlsStream<TcpStream>,
     peer: Peer,
+    ends: Option<Pin<Box<Sleep>>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -68,8 +72,9 @@ pub fn connections(
                 };
                 let shown = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
                 let certificate = shown.map(|der| Sha256Digest::of(der));
+                let ends = certificate.is_none().then(|| Box::pin(sleep(STRANGER_LIMIT)));
                 let peer = Peer { address, certificate };
-                let _ = ready.send(Ok(Connection { tls, peer, _permit: permit })).await;
+                let _ = ready.send(Ok(Connection { tls, peer, ends, _permit: permit })).await;
             });
         }
     });
@@ -89,6 +94,11 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(ends) = &mut self.ends
+            && ends.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         Pin::new(&mut self.tls).poll_read(cx, buf)
     }
 }

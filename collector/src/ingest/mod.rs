@@ -15,13 +15,18 @@ use cleanroom_wire::{
     MAX_MESSAGE_BYTES, pb::enrollment_server::EnrollmentServer, pb::evidence_server::EvidenceServer,
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 /// A connection is asked to make room for a new one after this; the agent dials again.
 const CONNECTION_AGE: Duration = Duration::from_secs(4 * 3600);
+
+/// Open connections end within this when the server stops.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// Streams at a time: each holds a thread and up to 4 MiB of frames.
+const MAX_STREAMS: usize = 128;
 
 /// What happens while evidence comes in, for a progress display.
 #[derive(Clone, Debug)]
@@ -39,7 +44,12 @@ pub enum Progress {
     /// Bytes have arrived.
     Bytes(u64),
     /// A source has ended.
-    SourceEnd(SourceOutcome),
+    SourceEnd {
+        /// Its host.
+        host: HostId,
+        /// How.
+        outcome: Box<SourceOutcome>,
+    },
     /// A session is complete.
     Done {
         /// Its host.
@@ -68,13 +78,17 @@ pub struct Running {
 }
 
 impl Running {
-    /// Stops taking connections and waits for the open ones to end.
-    pub async fn stop(self) -> io::Result<()> {
+    /// Stops taking connections and gives the open ones a moment to end.
+    pub async fn stop(mut self) -> io::Result<()> {
         self.stop.cancel();
-        match self.task.await {
-            Ok(Ok(())) => Ok(()),
+        match tokio::time::timeout(STOP_LIMIT, &mut self.task).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(io::Error::other(error)),
             Ok(Err(error)) => Err(io::Error::other(error)),
-            Err(error) => Err(io::Error::other(error)),
+            Err(_) => {
+                self.task.abort();
+                Ok(())
+            }
         }
     }
 }
@@ -87,9 +101,13 @@ pub async fn start(collector: Arc<Collector>, listen: SocketAddr) -> io::Result<
     let connections = listener::connections(listener, TlsAcceptor::from(Arc::new(config)));
     let stop = CancellationToken::new();
     let enrolment = enrolment::Service(Arc::clone(&collector));
-    let evidence = evidence::Service { collector, stop: stop.clone() };
+    let evidence = evidence::Service {
+        collector,
+        stop: stop.clone(),
+        places: Arc::new(Semaphore::new(MAX_STREAMS)),
+    };
     let router = Server::builder()
-        .max_concurrent_streams(16)
+        .max_concurrent_streams(4)
         .http2_max_local_error_reset_streams(Some(256))
         .http2_max_pending_accept_reset_streams(Some(20))
         .http2_max_header_list_size(16 * 1024)

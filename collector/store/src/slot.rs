@@ -150,6 +150,7 @@ impl Slot {
         state.last = state.committed.seq;
         state.broken = true;
         let dir = self.incoming();
+        let mut newest = None;
         for entry in fs::read_dir(&dir).context("list", &dir)? {
             let entry = entry.context("list", &dir)?;
             let path = entry.path();
@@ -161,18 +162,18 @@ impl Slot {
                 Some("part") if path.with_extension("journal").exists() => continue,
                 _ => None,
             };
-            let known = state.waiting.as_ref().map_or(0, |waiting| waiting.offset());
             let part = path.with_extension("part");
             let part_bytes = fs::metadata(&part).map_or(0, |meta| meta.len());
             match partial {
-                Some(item) if item.offset() > known => {
+                Some(item) if stem > newest => {
+                    newest = stem;
                     if !counted {
                         // Bytes on the disk count, also beyond the quota.
                         let _ = quota.take(item.charge);
                     }
-                    if let Some(smaller) = state.waiting.replace(Box::new(item)) {
-                        quota.give(smaller.charge);
-                        smaller.discard()?;
+                    if let Some(older) = state.waiting.replace(Box::new(item)) {
+                        quota.give(older.charge);
+                        older.discard()?;
                     }
                 }
                 _ => {
@@ -196,8 +197,9 @@ impl State {
         let Current::Item(item) = std::mem::replace(&mut self.current, Current::Nothing) else {
             return Ok(());
         };
-        let held = self.waiting.as_ref().map_or(PARTIAL_BYTES, |waiting| waiting.offset());
-        let dropped = if item.offset() >= held { self.waiting.replace(item) } else { Some(item) };
+        // The newer one: its sender still lives and counts on what was acknowledged.
+        let worth = item.offset() >= PARTIAL_BYTES;
+        let dropped = if worth { self.waiting.replace(item) } else { Some(item) };
         if let Some(item) = dropped {
             item.discard()?;
             quota.give(item.charge);
