@@ -226,6 +226,7 @@ mod tests {
         assert_eq!(drain(&spool), [(2, None), (2, Some(10))], "the beginning is kept");
         spool.acknowledge(2, 0, 0);
         assert_eq!(drain(&spool), []);
+        assert_eq!(spool.last_seq(), 2, "a cut at the very end must not forget the last entry");
     }
 
     #[test]
