@@ -83,7 +83,7 @@ impl Place {
             return Ok(None);
         }
         match Self::hold(&run.join("cleanroom-agent"), key) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Err(error),
             other => Ok(other.ok()),
         }
     }
@@ -102,7 +102,7 @@ impl Place {
             Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(
                 |(_, errno)| match errno {
                     nix::errno::Errno::EWOULDBLOCK => io::Error::new(
-                        io::ErrorKind::AlreadyExists,
+                        io::ErrorKind::ResourceBusy,
                         "an agent with the same collector and options is running",
                     ),
                     errno => errno.into(),

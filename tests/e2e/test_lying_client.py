@@ -289,7 +289,7 @@ def test_garbage_on_the_port(collector, intact) -> None:
                 stream.settimeout(15)
                 while stream.recv(4096):
                     pass
-            except (ConnectionError, TimeoutError):
+            except OSError:  # refused in one way or another: what counts is the fixture
                 pass
 
 

@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use cleanroom_evidence::{CaseId, printable};
 use cleanroom_store::Store;
 
-const EXAMPLES: &str = "Examples:
+/// Shown below the help of `case` and of each of its commands.
+pub const EXAMPLES: &str = "Examples:
   cleanroom case new miner-42 --title 'Miners in us-east-1' --examiner 'A. Analyst'
   cleanroom case list
   cleanroom case show miner-42 --json

@@ -45,7 +45,7 @@ enum Command {
     /// Give out a one-time join token for one host of a case.
     Token(token::TokenArgs),
     /// Make, list, show and close cases.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = case::EXAMPLES)]
     Case(case::CaseCommand),
     /// Write the bundle of a case.
     Bundle(bundle::BundleArgs),
