@@ -41,7 +41,8 @@ pub fn run() -> Outcome {
                 let _ = fs::remove_dir_all(&folder);
                 fs::create_dir_all(&folder)?;
                 let mut command = Command::new(&acquire);
-                command.args(["--local", "--profile", "none", "--proc", "--no-gui", "-o"]);
+                command.args(["local", "--profile", "none", "--volatile-profile", "none"]);
+                command.args(["--proc", "--gui", "never", "-o"]);
                 command.arg(&folder).stdout(Stdio::null()).stderr(Stdio::null());
                 tools::run(&mut command)
             })?;
