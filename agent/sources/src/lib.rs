@@ -12,7 +12,6 @@ pub mod dns;
 mod emit;
 mod host;
 pub mod imds;
-mod mountinfo;
 mod options;
 mod persist;
 pub mod proc;

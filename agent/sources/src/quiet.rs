@@ -4,7 +4,11 @@
 //! No step is needed for the run: one that is not allowed (an ordinary user) is recorded with its
 //! reason, and the run goes on.
 
-use crate::{Host, mountinfo, sys};
+use crate::{
+    Host,
+    proc::mounts::{self, Mount},
+    sys,
+};
 use cleanroom_evidence::{Clock, RawBytes};
 use nix::{
     mount::{MsFlags, mount},
@@ -106,16 +110,16 @@ fn follow_mounts() -> io::Result<()> {
 /// `noatime` by one bind remount per mount, each with the flags that it has: a remount replaces
 /// them all. An error when some refused; the others have it then.
 fn noatime_each() -> io::Result<()> {
-    let mounts = Host::live()?.read(b"/proc/thread-self/mountinfo", MOUNTS_BYTES)?;
+    let table = Host::live()?.read(b"/proc/thread-self/mountinfo", MOUNTS_BYTES)?;
     let (mut refused, mut total, mut example) = (0, 0, None);
-    for mount_line in mountinfo::parse(&mounts.bytes) {
+    for mount_line in mounts::parse_all(&table.bytes) {
         total += 1;
         let flags = flags_of(&mount_line) | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
         let flags = flags | MsFlags::MS_NOATIME;
-        let target = OsStr::from_bytes(&mount_line.mount_point);
+        let target = OsStr::from_bytes(mount_line.mount_point.as_bytes());
         if let Err(error) = mount(None::<&str>, target, None::<&str>, flags, None::<&str>) {
             refused += 1;
-            example.get_or_insert(format!("{}: {error}", RawBytes(mount_line.mount_point)));
+            example.get_or_insert(format!("{}: {error}", mount_line.mount_point));
         }
     }
     match example {
@@ -126,18 +130,18 @@ fn noatime_each() -> io::Result<()> {
     }
 }
 
-fn flags_of(mount: &mountinfo::Mount) -> MsFlags {
-    let flag = |option: &String| match option.as_str() {
-        "ro" => MsFlags::MS_RDONLY,
-        "nosuid" => MsFlags::MS_NOSUID,
-        "nodev" => MsFlags::MS_NODEV,
-        "noexec" => MsFlags::MS_NOEXEC,
-        "nodiratime" => MsFlags::MS_NODIRATIME,
+fn flags_of(mount: &Mount) -> MsFlags {
+    let flag = |option: &[u8]| match option {
+        b"ro" => MsFlags::MS_RDONLY,
+        b"nosuid" => MsFlags::MS_NOSUID,
+        b"nodev" => MsFlags::MS_NODEV,
+        b"noexec" => MsFlags::MS_NOEXEC,
+        b"nodiratime" => MsFlags::MS_NODIRATIME,
         // MS_NOSYMFOLLOW (Linux 5.10) of include/uapi/linux/mount.h.
-        "nosymfollow" => MsFlags::from_bits_retain(256),
+        b"nosymfollow" => MsFlags::from_bits_retain(256),
         _ => MsFlags::empty(),
     };
-    mount.options.iter().map(flag).collect()
+    mount.option_list().map(flag).collect()
 }
 
 /// What the agent itself left on the host during a run, so that an examiner can subtract it.

@@ -36,6 +36,24 @@ fn text(field: &[u8]) -> RawBytes {
     RawBytes(unescape_octal(field))
 }
 
+impl Mount {
+    /// `major:minor` of the file system, as text; empty where it is not known.
+    pub fn device_number(&self) -> String {
+        let device = self.device.as_ref().map(RawBytes::as_bytes).unwrap_or_default();
+        String::from_utf8_lossy(device).into_owned()
+    }
+
+    /// The options of the mount, one by one.
+    pub fn option_list(&self) -> impl Iterator<Item = &[u8]> {
+        self.options.as_bytes().split(|&b| b == b',')
+    }
+}
+
+/// The mounts of a whole `mountinfo`, in its order; lines of another form are left out.
+pub fn parse_all(bytes: &[u8]) -> Vec<Mount> {
+    bytes.split(|&b| b == b'\n').filter_map(parse_mountinfo).collect()
+}
+
 /// One line of `mountinfo`; `None` where it is not one.
 pub fn parse_mountinfo(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&b| b == b' ');
@@ -98,10 +116,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn reads_escapes_and_optional_fields() {
+        let lines = b"36 35 98:0 /mnt1 /a\\040b\\134\\xff rw,noatime master:1 propagate_from:2 - ext3 /dev/root rw\n\
+            broken line\n\
+            22 27 0:21 / /proc rw - proc proc rw\n";
+        let found = parse_all(lines);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].mount_point.as_bytes(), b"/a b\\\\xff");
+        assert_eq!(found[0].device, Some("98:0".into()));
+        assert_eq!(found[0].option_list().collect::<Vec<_>>(), [&b"rw"[..], b"noatime"]);
+        assert_eq!((&found[0].fs_type, &found[0].source), (&"ext3".into(), &"/dev/root".into()));
+        assert_eq!(found[1].fs_type, "proc".into());
+    }
+
     proptest! {
         #[test]
-        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (parse_mountinfo(&bytes), parse_fstab(&bytes));
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = (parse_mountinfo(&bytes), parse_all(&bytes), parse_fstab(&bytes));
         }
     }
 }

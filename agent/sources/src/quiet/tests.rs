@@ -54,14 +54,18 @@ fn helper() {
     println!("SAID {said}");
 }
 
-fn own_mounts() -> Vec<mountinfo::Mount> {
-    mountinfo::parse(&fs::read("/proc/thread-self/mountinfo").unwrap())
+fn own_mounts() -> Vec<Mount> {
+    mounts::parse_all(&fs::read("/proc/thread-self/mountinfo").unwrap())
 }
 
 fn root_options() -> Vec<String> {
     let mut mounts = own_mounts().into_iter();
-    let root = mounts.rfind(|mount| mount.mount_point == b"/");
-    root.map(|mount| mount.options).unwrap_or_default()
+    let root = mounts.rfind(|mount| mount.mount_point.as_bytes() == b"/");
+    root.map(|mount| options_of(&mount)).unwrap_or_default()
+}
+
+fn options_of(mount: &Mount) -> Vec<String> {
+    mount.option_list().map(|option| String::from_utf8_lossy(option).into_owned()).collect()
 }
 
 fn read_quietly(tree: &Path) -> Value {
@@ -105,12 +109,12 @@ fn remount_each() -> Value {
     if unshare(CloneFlags::CLONE_NEWNS).is_err() || follow_mounts().is_err() {
         return json!({ "skipped": "no mount namespace" });
     }
-    let flags = |mounts: Vec<mountinfo::Mount>| -> BTreeMap<Vec<u8>, (bool, Vec<String>)> {
+    let flags = |mounts: Vec<Mount>| -> BTreeMap<Vec<u8>, (bool, Vec<String>)> {
         let kept = |option: &String| !option.ends_with("atime") || option == "nodiratime";
-        let split = |mount: mountinfo::Mount| {
-            let noatime = mount.options.iter().any(|option| option == "noatime");
-            let others = mount.options.into_iter().filter(kept).collect();
-            (mount.mount_point, (noatime, others))
+        let split = |mount: Mount| {
+            let options = options_of(&mount);
+            let noatime = options.iter().any(|option| option == "noatime");
+            (mount.mount_point.0, (noatime, options.into_iter().filter(kept).collect()))
         };
         // The last mount at a place is the one that is seen there.
         mounts.into_iter().map(split).collect()
@@ -143,7 +147,7 @@ fn follow(tree: &Path) -> Value {
     }
     let is_mounted = || {
         let place = place.as_os_str().as_bytes();
-        own_mounts().into_iter().find(|mount| mount.mount_point == place)
+        own_mounts().into_iter().find(|mount| mount.mount_point.as_bytes() == place)
     };
     let (to_host, from_quiet) = std::sync::mpsc::channel();
     let (to_quiet, from_host) = std::sync::mpsc::channel::<()>();
@@ -161,8 +165,8 @@ fn follow(tree: &Path) -> Value {
         to_quiet.send(()).unwrap();
         let (quiet, still) = quiet.join().unwrap();
         // Only now: a failure while the other thread waits would never end.
-        assert!(copy.options.contains(&"noatime".to_owned()), "{copy:?}");
-        assert!(!own.options.contains(&"noatime".to_owned()), "{own:?}");
+        assert!(options_of(&copy).contains(&"noatime".to_owned()), "{copy:?}");
+        assert!(!options_of(&own).contains(&"noatime".to_owned()), "{own:?}");
         json!({ "quiet": quiet, "still_mounted": still })
     })
 }

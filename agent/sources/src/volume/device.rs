@@ -1,6 +1,9 @@
 //! What sysfs and the mount table say about a block device. Opens no device.
 
-use crate::{Host, mountinfo};
+use crate::{
+    Host,
+    proc::mounts::{self, Mount},
+};
 use cleanroom_evidence::RawBytes;
 use serde::Serialize;
 use std::{collections::BTreeSet, io};
@@ -92,8 +95,8 @@ pub fn facts(host: &Host, number: &str) -> io::Result<Facts> {
         kernel_partitions,
         mounted_at: mounts(host)
             .into_iter()
-            .filter(|mount| numbers.contains(&mount.device))
-            .map(|mount| mount.mount_point.into())
+            .filter(|mount| numbers.contains(&mount.device_number()))
+            .map(|mount| mount.mount_point)
             .take(MAX_LISTED)
             .collect(),
     })
@@ -117,18 +120,19 @@ pub fn written_bytes(host: &Host, number: &str) -> Option<u64> {
 pub fn root_disks(host: &Host) -> io::Result<Vec<(String, String)>> {
     let root = mounts(host)
         .into_iter()
-        .rfind(|mount| mount.mount_point == b"/")
+        .rfind(|mount| mount.mount_point.as_bytes() == b"/")
         .ok_or_else(|| io::Error::other("the mount table has no root"))?;
     // Btrfs and others have a number of their own, that of no device; their source names one.
-    let number = if root.device.starts_with("0:") {
-        device_of_path(host, &root.source).ok_or_else(|| {
+    let number = root.device_number();
+    let number = if number.starts_with("0:") {
+        device_of_path(host, root.source.as_bytes()).ok_or_else(|| {
             io::Error::other(format!(
                 "the root file system ({}) lies on no block device",
                 root.fs_type
             ))
         })?
     } else {
-        root.device
+        number
     };
     let mut waiting = vec![sysfs(host, &number)?];
     let mut seen = BTreeSet::new();
@@ -151,11 +155,11 @@ pub fn root_disks(host: &Host) -> io::Result<Vec<(String, String)>> {
 }
 
 /// Mounts as the first process sees them: our own view may differ (see `quiet`).
-fn mounts(host: &Host) -> Vec<mountinfo::Mount> {
+fn mounts(host: &Host) -> Vec<Mount> {
     [&b"/proc/1/mountinfo"[..], b"/proc/self/mountinfo"]
         .into_iter()
         .find_map(|path| host.read(path, MOUNTS_BYTES).ok())
-        .map(|content| mountinfo::parse(&content.bytes))
+        .map(|content| mounts::parse_all(&content.bytes))
         .unwrap_or_default()
 }
 
